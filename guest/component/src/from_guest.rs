@@ -1,0 +1,135 @@
+//! Values of the crate, as the shell's.
+
+use super::{policy, wit};
+
+impl From<policy::Loaded> for wit::Loaded {
+    fn from(loaded: policy::Loaded) -> Self {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            gateway: wit::Gateway::new(super::Gateway(loaded.gateway)),
+            request_headers: names(loaded.request_headers),
+            forward_headers: names(loaded.forward_headers),
+            answer_headers: names(loaded.answer_headers),
+            relay_headers: names(loaded.relay_headers),
+        }
+    }
+}
+
+impl From<policy::Problem> for wit::Problem {
+    fn from(policy::Problem { at, line, message }: policy::Problem) -> Self {
+        Self { at, line, message }
+    }
+}
+
+impl From<policy::Header> for wit::Header {
+    fn from(policy::Header { name, value }: policy::Header) -> Self {
+        Self { name, value }
+    }
+}
+
+impl From<policy::Reply> for wit::Reply {
+    fn from(policy::Reply { status, headers, body }: policy::Reply) -> Self {
+        Self { status, headers: all(headers), body }
+    }
+}
+
+impl From<policy::Identity> for wit::Identity {
+    fn from(identity: policy::Identity) -> Self {
+        match identity {
+            policy::Identity::Reply(reply) => Self::Reply(reply.into()),
+            policy::Identity::Caller(policy::Identified { ticket, digest, configured }) => {
+                Self::Caller(wit::Identified { ticket, digest: digest.into(), configured })
+            }
+        }
+    }
+}
+
+impl From<policy::Rule> for wit::Rule {
+    fn from(rule: policy::Rule) -> Self {
+        match rule {
+            policy::Rule::Window { limit, period_ms } => Self::Window(wit::Window { limit, period_ms }),
+            policy::Rule::Budget { limit, start_ms, end_ms } => {
+                Self::Budget(wit::Budget { limit, start_ms, end_ms })
+            }
+        }
+    }
+}
+
+impl From<policy::Claim> for wit::Claim {
+    fn from(policy::Claim { cell, rule, amount }: policy::Claim) -> Self {
+        Self { cell, rule: rule.into(), amount }
+    }
+}
+
+impl From<policy::Edit> for wit::Edit {
+    fn from(policy::Edit { start, end, bytes }: policy::Edit) -> Self {
+        Self { start, end, bytes }
+    }
+}
+
+impl From<policy::Target> for wit::Target {
+    fn from(policy::Target { upstream, path, edits }: policy::Target) -> Self {
+        Self { upstream, path, edits: all(edits) }
+    }
+}
+
+impl From<policy::Admission> for wit::Admission {
+    fn from(admission: policy::Admission) -> Self {
+        match admission {
+            policy::Admission::Reply(reply) => Self::Reply(reply.into()),
+            policy::Admission::Admitted(policy::Admitted { ticket, claims, targets }) => {
+                Self::Admitted(wit::Admitted { ticket, claims: all(claims), targets: all(targets) })
+            }
+        }
+    }
+}
+
+impl From<policy::Verdict> for wit::Verdict {
+    fn from(verdict: policy::Verdict) -> Self {
+        match verdict {
+            policy::Verdict::Relay { ticket, headers, inspect } => {
+                Self::Relay(wit::Relay { ticket, headers: all(headers), inspect })
+            }
+            policy::Verdict::Retry { ticket, target, after_ms } => {
+                Self::Retry(wit::Retry { ticket, target, after_ms })
+            }
+            policy::Verdict::Reply { ticket, reply } => {
+                Self::Reply(wit::Answered { ticket, reply: reply.into() })
+            }
+        }
+    }
+}
+
+impl From<policy::Fed> for wit::Fed {
+    fn from(policy::Fed { ticket, output }: policy::Fed) -> Self {
+        let output = match output {
+            policy::Output::Pass => wit::Output::Pass,
+            policy::Output::Replace(bytes) => wit::Output::Replace(bytes),
+            policy::Output::Stop(bytes) => wit::Output::Stop(bytes),
+        };
+        Self { ticket, output }
+    }
+}
+
+impl From<policy::Settlement> for wit::Settlement {
+    fn from(policy::Settlement { amounts, usage }: policy::Settlement) -> Self {
+        let usage = wit::Usage {
+            key: usage.key,
+            model: usage.model,
+            upstream: usage.upstream,
+            upstream_model: usage.upstream_model,
+            input_tokens: usage.input_tokens,
+            cached_input_tokens: usage.cached_input_tokens,
+            output_tokens: usage.output_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            estimated: usage.estimated,
+            charge: usage.charge,
+            currency: usage.currency,
+        };
+        Self { amounts, usage }
+    }
+}
+
+fn all<A: Into<B>, B>(values: Vec<A>) -> Vec<B> {
+    values.into_iter().map(Into::into).collect()
+}

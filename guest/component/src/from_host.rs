@@ -1,0 +1,83 @@
+//! Values of the shell, as the crate's.
+
+use super::{policy, wit};
+
+impl From<wit::Header> for policy::Header {
+    fn from(wit::Header { name, value }: wit::Header) -> Self {
+        Self { name, value }
+    }
+}
+
+impl From<wit::Head> for policy::Head {
+    fn from(wit::Head { request_id, method, path, headers }: wit::Head) -> Self {
+        Self { request_id, method, path, headers: all(headers) }
+    }
+}
+
+impl From<wit::Fault> for policy::Fault {
+    fn from(fault: wit::Fault) -> Self {
+        match fault {
+            wit::Fault::Connect => Self::Connect,
+            wit::Fault::Timeout => Self::Timeout,
+            wit::Fault::Closed => Self::Closed,
+            wit::Fault::Malformed => Self::Malformed,
+        }
+    }
+}
+
+impl From<wit::Outcome> for policy::Outcome {
+    fn from(outcome: wit::Outcome) -> Self {
+        match outcome {
+            wit::Outcome::Answer(wit::Answer { status, headers, body }) => {
+                Self::Answer(policy::Answer { status, headers: all(headers), body })
+            }
+            wit::Outcome::Fault(fault) => Self::Fault(fault.into()),
+        }
+    }
+}
+
+impl From<wit::Standing> for policy::Standing {
+    fn from(wit::Standing { remaining, reset_ms }: wit::Standing) -> Self {
+        Self { remaining, reset_ms }
+    }
+}
+
+impl From<wit::Attempt> for policy::Attempt {
+    fn from(wit::Attempt { target, number, outcome, standings }: wit::Attempt) -> Self {
+        Self { target, number, outcome: outcome.into(), standings: all(standings) }
+    }
+}
+
+impl From<wit::Ending> for policy::Ending {
+    fn from(ending: wit::Ending) -> Self {
+        match ending {
+            wit::Ending::Undispatched => Self::Undispatched,
+            wit::Ending::Completed => Self::Completed,
+            wit::Ending::ClientLeft => Self::ClientLeft,
+            wit::Ending::UpstreamBroke => Self::UpstreamBroke,
+            wit::Ending::PolicyFailed => Self::PolicyFailed,
+        }
+    }
+}
+
+impl From<wit::Failure> for policy::Failure {
+    fn from(failure: wit::Failure) -> Self {
+        match failure {
+            wit::Failure::Malformed(why) => Self::Malformed(why),
+            wit::Failure::HeadTooLarge(why) => Self::HeadTooLarge(why),
+            wit::Failure::BodyTooLarge(most) => Self::BodyTooLarge(most),
+            wit::Failure::RequestTimeout => Self::RequestTimeout,
+            wit::Failure::UnknownKey => Self::UnknownKey,
+            wit::Failure::Limited(wit::Limited { claim, retry_after_ms, standings }) => {
+                Self::Limited { claim, retry_after_ms, standings: all(standings) }
+            }
+            wit::Failure::LedgerUnavailable => Self::LedgerUnavailable,
+            wit::Failure::Unavailable(why) => Self::Unavailable(why),
+            wit::Failure::Internal(id) => Self::Internal(id),
+        }
+    }
+}
+
+fn all<A: Into<B>, B>(values: Vec<A>) -> Vec<B> {
+    values.into_iter().map(Into::into).collect()
+}

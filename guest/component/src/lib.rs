@@ -1,0 +1,75 @@
+//! The policy as a component: turns the interface's values into the crate's and back, and decides nothing.
+//!
+//! Strings and bodies are moved, never copied. A ticket that the policy did not make traps, as the interface says:
+//! it is the only way this component ever does.
+#![expect(unsafe_code, reason = "the exports that wit-bindgen writes read the canonical ABI's raw memory")]
+#![expect(missing_docs, reason = "the interface's file documents what wit-bindgen writes")]
+
+mod from_guest;
+mod from_host;
+
+use exports::tollgate::policy::policy as wit;
+use tollgate_policy as policy;
+
+wit_bindgen::generate!({
+    path: "../../wit",
+    world: "gate",
+});
+
+struct Component;
+
+export!(Component);
+
+impl wit::Guest for Component {
+    type Gateway = Gateway;
+}
+
+struct Gateway(policy::Gateway);
+
+impl wit::GuestGateway for Gateway {
+    fn load(settings: wit::Settings) -> Result<wit::Loaded, Vec<wit::Problem>> {
+        let wit::Settings { config, shell_tables, upstreams } = settings;
+        let settings = policy::Settings { config: &config, shell_tables, upstreams };
+        match policy::Gateway::load(&settings) {
+            Ok(loaded) => Ok(loaded.into()),
+            Err(problems) => Err(problems.into_iter().map(Into::into).collect()),
+        }
+    }
+
+    fn identify(&self, head: wit::Head) -> wit::Identity {
+        self.0.identify(&head.into()).into()
+    }
+
+    fn admit(&self, ticket: Vec<u8>, body: Vec<u8>, now: u64) -> wit::Admission {
+        sound(self.0.admit(&ticket, &body, now)).into()
+    }
+
+    fn judge(&self, ticket: Vec<u8>, attempt: wit::Attempt) -> wit::Verdict {
+        sound(self.0.judge(&ticket, &attempt.into())).into()
+    }
+
+    fn feed(&self, ticket: Vec<u8>, piece: wit::Piece) -> wit::Fed {
+        let piece = match &piece {
+            wit::Piece::Chunk(bytes) => policy::Piece::Chunk(bytes),
+            wit::Piece::End => policy::Piece::End,
+            wit::Piece::Broken(fault) => policy::Piece::Broken((*fault).into()),
+        };
+        sound(self.0.feed(&ticket, piece)).into()
+    }
+
+    fn settle(&self, ticket: Vec<u8>, ending: wit::Ending) -> wit::Settlement {
+        sound(self.0.settle(&ticket, ending.into())).into()
+    }
+
+    fn refuse(&self, ticket: Option<Vec<u8>>, failure: wit::Failure) -> wit::Reply {
+        sound(self.0.refuse(ticket.as_deref(), &failure.into())).into()
+    }
+}
+
+/// Traps on a ticket that the policy did not make.
+fn sound<T>(result: Result<T, policy::BadTicket>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(policy::BadTicket) => std::process::abort(),
+    }
+}

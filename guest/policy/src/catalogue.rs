@@ -1,0 +1,48 @@
+//! What `GET /v1/models` says: the models that the caller's key may use, and nothing about others.
+
+use serde::Serialize;
+
+use crate::config::{Config, Key};
+use crate::message::{Header, Reply};
+use crate::refusal::Refusal;
+
+#[derive(Serialize)]
+struct List<'c> {
+    object: &'static str,
+    data: Vec<Entry<'c>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'c> {
+    id: &'c str,
+    object: &'static str,
+    /// When a model was made is not known here; the field is required.
+    created: u64,
+    owned_by: &'static str,
+}
+
+impl<'c> Entry<'c> {
+    fn new(id: &'c str) -> Self {
+        Self { id, object: "model", created: 0, owned_by: "tollgate" }
+    }
+}
+
+/// Every model of the key.
+pub fn list(config: &Config, key: &Key) -> Reply {
+    let data = config.models_of(key).map(|model| Entry::new(&model.name)).collect();
+    ok(&List { object: "list", data })
+}
+
+/// One model.
+pub fn one(config: &Config, key: &Key, id: &str) -> Reply {
+    match config.model_named(id) {
+        Some((index, model)) if key.may_use(index) => ok(&Entry::new(&model.name)),
+        _ => Refusal::UnknownModel(id.to_owned()).reply(Vec::new()),
+    }
+}
+
+fn ok(body: &impl Serialize) -> Reply {
+    let content_type = Header { name: "content-type".into(), value: "application/json".into() };
+    // Writing strings to memory does not fail.
+    Reply { status: 200, headers: vec![content_type], body: serde_json::to_vec(body).unwrap_or_default() }
+}

@@ -1,0 +1,216 @@
+//! The `models` of a configuration: names that clients ask for, and where each can be sent.
+
+use std::collections::BTreeMap;
+
+use super::reader::{Node, Problems, Section, listed, nearest, shown};
+use super::value::price;
+use crate::endpoint::Kind;
+use crate::estimate::MOST_OUTPUT;
+use crate::money::Price;
+
+/// A name that clients ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// What the client calls it.
+    pub name: String,
+    /// Where it can be sent, in order of preference; at least one.
+    pub targets: Vec<Target>,
+    /// Output tokens of a request that names no maximum.
+    pub max_output_tokens: u64,
+    /// What it can be asked for; at least one.
+    pub endpoints: Vec<Kind>,
+}
+
+/// One place where a model can be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// An upstream of the shell.
+    pub upstream: String,
+    /// What that upstream calls the model.
+    pub model: String,
+    /// What it charges.
+    pub price: Price,
+}
+
+/// Every name in the file, with the index of its model. A model with a problem has none: a key that names it is
+/// not a second problem.
+pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;
+
+/// Output tokens assumed where the configuration does not say.
+const MAX_OUTPUT_TOKENS: u64 = 4096;
+
+const LONGEST_NAME: usize = 256;
+
+/// Reads every model and leaves out, with its problems, what is unsound.
+pub fn read<'d>(
+    root: &Section<'d>,
+    upstreams: &[String],
+    problems: &mut Problems<'_>,
+) -> (Vec<Model>, Declared<'d>) {
+    const NONE: &str = "there is no model: add a `[[models]]` table";
+    let mut models = Vec::new();
+    let mut declared = Declared::new();
+    let Some(list) = root.get("models") else {
+        problems.add("models", None, NONE);
+        return (models, declared);
+    };
+    let nodes = list.list(problems);
+    if nodes.as_ref().is_some_and(Vec::is_empty) {
+        list.wrong(problems, NONE);
+    }
+    for node in nodes.unwrap_or_default() {
+        let Some(section) = node.section(problems) else { continue };
+        section.only(&["name", "targets", "price", "max_output_tokens", "endpoints"], problems);
+        let name = name(&section, &declared, problems);
+        let model = model(&section, name, upstreams, problems);
+        if let Some(name) = name {
+            declared.insert(name, model.as_ref().and(u32::try_from(models.len()).ok()));
+        }
+        models.extend(model);
+    }
+    (models, declared)
+}
+
+fn name<'d>(section: &Section<'d>, declared: &Declared<'d>, problems: &mut Problems<'_>) -> Option<&'d str> {
+    let node = section.need("name", "what clients call the model", problems)?;
+    let name = model_name(&node, problems)?;
+    if declared.contains_key(name) {
+        node.wrong(problems, format!("there is another model named `{}`", shown(name)));
+        return None;
+    }
+    Some(name)
+}
+
+fn model_name<'d>(node: &Node<'d>, problems: &mut Problems<'_>) -> Option<&'d str> {
+    let name = node.text(problems)?;
+    if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+        node.wrong(
+            problems,
+            format!("a model's name has 1 to {LONGEST_NAME} bytes and no control characters"),
+        );
+        return None;
+    }
+    Some(name)
+}
+
+fn model(
+    section: &Section<'_>,
+    name: Option<&str>,
+    upstreams: &[String],
+    problems: &mut Problems<'_>,
+) -> Option<Model> {
+    let own_price = section.get("price");
+    let has_price = own_price.is_some();
+    let own_price = own_price.and_then(|node| price(&node, problems));
+    let max_output_tokens = match section.get("max_output_tokens") {
+        Some(node) => node.whole(1, MOST_OUTPUT, problems),
+        None => Some(MAX_OUTPUT_TOKENS),
+    };
+    let endpoints = endpoints(section, problems);
+
+    let list = section.need("targets", "say where requests go", problems)?;
+    let nodes = list.list(problems)?;
+    if nodes.is_empty() {
+        list.wrong(problems, "a model needs at least one target");
+        return None;
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    let mut sound = true;
+    for node in nodes {
+        let Some((draft, price)) = target(&node, name, upstreams, problems) else {
+            sound = false;
+            continue;
+        };
+        if price.is_none() && !has_price {
+            node.wrong(
+                problems,
+                "has no price: give the model or the target a `price`, or `price = \"free\"`",
+            );
+        }
+        let (upstream, model) = draft;
+        if targets.iter().any(|known| known.upstream == upstream && known.model == model) {
+            node.wrong(problems, "is the same target as one before");
+        }
+        match price.or(own_price) {
+            Some(price) => targets.push(Target { upstream, model, price }),
+            None => sound = false,
+        }
+    }
+    let model = Model {
+        name: name?.to_owned(),
+        targets,
+        max_output_tokens: max_output_tokens?,
+        endpoints: endpoints?,
+    };
+    sound.then_some(model)
+}
+
+/// Upstream and model, and the target's own price.
+type Draft = ((String, String), Option<Price>);
+
+fn target(
+    node: &Node<'_>,
+    name: Option<&str>,
+    upstreams: &[String],
+    problems: &mut Problems<'_>,
+) -> Option<Draft> {
+    let section = node.section(problems)?;
+    section.only(&["upstream", "model", "price"], problems);
+    let price = section.get("price").map(|node| price(&node, problems));
+    let model = match section.get("model") {
+        Some(node) => model_name(&node, problems),
+        None => name,
+    };
+    let upstream = section.need("upstream", "the name of an upstream", problems)?;
+    let upstream = upstream_name(&upstream, upstreams, problems);
+    // A price that is there and wrong is a problem already, never the model's price instead.
+    let price = match price {
+        Some(price) => Some(price?),
+        None => None,
+    };
+    Some(((upstream?, model?.to_owned()), price))
+}
+
+fn upstream_name(node: &Node<'_>, upstreams: &[String], problems: &mut Problems<'_>) -> Option<String> {
+    let name = node.text(problems)?;
+    let known: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+    if !known.contains(&name) {
+        let message = match nearest(name, &known) {
+            Some(near) => format!("there is no upstream `{}`; did you mean `{near}`?", shown(name)),
+            None => format!("there is no upstream `{}`; there are {}", shown(name), listed(&known)),
+        };
+        node.wrong(problems, message);
+        return None;
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        node.wrong(problems, "the name of an upstream must be visible ASCII: clients see it in a header");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn endpoints(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Kind>> {
+    let Some(list) = section.get("endpoints") else { return Some(vec![Kind::Chat]) };
+    let nodes = list.list(problems)?;
+    if nodes.is_empty() {
+        list.wrong(problems, "a model needs at least one endpoint: `chat` or `embeddings`");
+        return None;
+    }
+    let mut endpoints = Vec::new();
+    let mut sound = true;
+    for node in nodes {
+        let Some(text) = node.text(problems) else {
+            sound = false;
+            continue;
+        };
+        match Kind::parse(text) {
+            Some(kind) if endpoints.contains(&kind) => node.wrong(problems, "is listed twice"),
+            Some(kind) => endpoints.push(kind),
+            None => {
+                node.wrong(problems, "must be `chat` or `embeddings`");
+                sound = false;
+            }
+        }
+    }
+    sound.then_some(endpoints)
+}

@@ -1,0 +1,36 @@
+//! What a failure that only the shell can see becomes: one of the refusals.
+
+use crate::claim::{self, Unit};
+use crate::config::Config;
+use crate::message::{Failure, Reply};
+use crate::refusal::Refusal;
+use crate::ticket::{BadTicket, Stage};
+
+/// The reply for a failure; the stage is there if the exchange has a ticket.
+pub fn reply(config: &Config, stage: Option<&Stage<'_>>, failure: &Failure) -> Result<Reply, BadTicket> {
+    let refusal = match failure {
+        Failure::Malformed(why) => Refusal::Malformed(why.clone()),
+        Failure::HeadTooLarge(why) => Refusal::HeadTooLarge(why.clone()),
+        Failure::BodyTooLarge(most) => Refusal::BodyTooLarge(*most),
+        Failure::RequestTimeout => Refusal::RequestTimeout,
+        Failure::UnknownKey => Refusal::KeyUnknown,
+        Failure::LedgerUnavailable => Refusal::LedgerUnavailable,
+        Failure::Unavailable(why) => Refusal::Unavailable(why.clone()),
+        Failure::Internal(id) => Refusal::Internal(id.clone()),
+        Failure::Limited { claim, retry_after_ms, standings } => {
+            // Only an exchange that was admitted has claims.
+            let exchange = stage.ok_or(BadTicket)?.exchange()?.ok_or(BadTicket)?;
+            let key = config.key(exchange.key).ok_or(BadTicket)?;
+            let limit =
+                usize::try_from(*claim).ok().and_then(|index| key.limits.get(index)).ok_or(BadTicket)?;
+            let (unit, text) = (limit.unit, limit.text.clone());
+            let refusal = match (unit, *retry_after_ms) {
+                (Unit::Money, _) => Refusal::QuotaSpent { budget: text },
+                (_, Some(retry_after_ms)) => Refusal::RateLimited { unit, limit: text, retry_after_ms },
+                (_, None) => Refusal::NeverFits { unit, limit: text },
+            };
+            return Ok(refusal.reply(claim::headers(&key.limits, standings)));
+        }
+    };
+    Ok(refusal.reply(Vec::new()))
+}

@@ -1,0 +1,351 @@
+//! The values that cross the interface, as plain Rust. They mirror `wit/policy.wit`, which specifies them;
+//! the comments here only name the item.
+
+/// What a policy is loaded with: record `settings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings<'a> {
+    /// The whole configuration file, TOML.
+    pub config: &'a str,
+    /// Top-level tables that the shell reads itself.
+    pub shell_tables: Vec<String>,
+    /// Names of the upstreams that the shell can reach.
+    pub upstreams: Vec<String>,
+}
+
+/// One thing wrong with a configuration: record `problem`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path into the file, such as `models[2].targets[0].upstream`; empty for the whole file.
+    pub at: String,
+    /// Line in the file, from 1.
+    pub line: Option<u32>,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// One header field, its name in lower case: record `header`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Lower-case name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// The head of a client's request: record `head`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The exchange's id.
+    pub request_id: String,
+    /// Method as sent.
+    pub method: String,
+    /// Path and query as sent.
+    pub path: String,
+    /// The headers the policy asked for.
+    pub headers: Vec<Header>,
+}
+
+/// A whole answer made by the policy: record `reply`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<Header>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// One replacement in a body: record `edit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// First byte replaced.
+    pub start: u32,
+    /// First byte kept again.
+    pub end: u32,
+    /// What stands there instead.
+    pub bytes: Vec<u8>,
+}
+
+/// Opaque bytes: the policy's memory of one exchange.
+pub type Ticket = Vec<u8>;
+
+/// Who calls: record `identified`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identified {
+    /// The exchange's first ticket.
+    pub ticket: Ticket,
+    /// SHA-256 of the key presented.
+    pub digest: [u8; 32],
+    /// Whether the configuration knows it.
+    pub configured: bool,
+}
+
+/// The answer of `identify`: variant `identity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Answer this, the body unread.
+    Reply(Reply),
+    /// Go on.
+    Caller(Identified),
+}
+
+/// How a cell is limited: variant `rule`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// At most `limit` units in any trailing `period_ms`.
+    Window {
+        /// Units.
+        limit: u64,
+        /// Milliseconds.
+        period_ms: u64,
+    },
+    /// At most `limit` units between two instants.
+    Budget {
+        /// Units.
+        limit: u64,
+        /// Milliseconds since the epoch.
+        start_ms: u64,
+        /// Milliseconds since the epoch.
+        end_ms: u64,
+    },
+}
+
+/// Units to take from one cell: record `claim`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The cell's name.
+    pub cell: String,
+    /// Its rule.
+    pub rule: Rule,
+    /// Units to hold.
+    pub amount: u64,
+}
+
+/// One place to send the request to: record `target`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name of an upstream of the shell.
+    pub upstream: String,
+    /// Appended to its base URL.
+    pub path: String,
+    /// Changes to the client's body.
+    pub edits: Vec<Edit>,
+}
+
+/// Record `admitted`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The next ticket.
+    pub ticket: Ticket,
+    /// What to reserve.
+    pub claims: Vec<Claim>,
+    /// Where to send, in order of preference.
+    pub targets: Vec<Target>,
+}
+
+/// The answer of `admit`: variant `admission`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Answer this.
+    Reply(Reply),
+    /// Go on.
+    Admitted(Admitted),
+}
+
+/// Why there is no usable answer: enum `fault`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection.
+    Connect,
+    /// Nothing heard in time.
+    Timeout,
+    /// Ended before the answer did.
+    Closed,
+    /// Not HTTP.
+    Malformed,
+}
+
+/// An upstream's answer: record `answer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The headers the policy asked for.
+    pub headers: Vec<Header>,
+    /// The whole body where it is short and not a stream.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What came of an attempt: variant `outcome`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer.
+    Answer(Answer),
+    /// None.
+    Fault(Fault),
+}
+
+/// What is left of a claim: record `standing`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Units that could be taken now.
+    pub remaining: u64,
+    /// Milliseconds until all of the limit could be taken.
+    pub reset_ms: u64,
+}
+
+/// One try: record `attempt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Index of the target.
+    pub target: u32,
+    /// Tries so far, this one included.
+    pub number: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// One for each claim.
+    pub standings: Vec<Standing>,
+}
+
+/// The answer of `judge`: variant `verdict`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the answer to the client.
+    Relay {
+        /// The next ticket.
+        ticket: Ticket,
+        /// Headers to add.
+        headers: Vec<Header>,
+        /// Whether the body goes through `feed`.
+        inspect: bool,
+    },
+    /// Try again.
+    Retry {
+        /// The next ticket.
+        ticket: Ticket,
+        /// Index of the target.
+        target: u32,
+        /// How long to wait first.
+        after_ms: u64,
+    },
+    /// Answer this.
+    Reply {
+        /// The next ticket.
+        ticket: Ticket,
+        /// The reply.
+        reply: Reply,
+    },
+}
+
+/// A piece of a relayed body: variant `piece`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes as they came.
+    Chunk(&'a [u8]),
+    /// The body is complete.
+    End,
+    /// The body is not complete and will not be.
+    Broken(Fault),
+}
+
+/// What the client gets for a piece: variant `output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The piece itself.
+    Pass,
+    /// These bytes.
+    Replace(Vec<u8>),
+    /// These bytes, then the end.
+    Stop(Vec<u8>),
+}
+
+/// The answer of `feed`: record `fed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fed {
+    /// The next ticket, if it changed.
+    pub ticket: Option<Ticket>,
+    /// What the client gets.
+    pub output: Output,
+}
+
+/// How an exchange ended: enum `ending`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing reached an upstream.
+    Undispatched,
+    /// The client got everything.
+    Completed,
+    /// The client left.
+    ClientLeft,
+    /// The upstream failed in the middle.
+    UpstreamBroke,
+    /// The policy failed.
+    PolicyFailed,
+}
+
+/// What an exchange used: record `usage`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Name of the caller's key.
+    pub key: String,
+    /// Model asked for.
+    pub model: String,
+    /// Last upstream tried.
+    pub upstream: Option<String>,
+    /// Model asked of it.
+    pub upstream_model: Option<String>,
+    /// All input tokens.
+    pub input_tokens: u64,
+    /// Those from the provider's cache.
+    pub cached_input_tokens: u64,
+    /// All output tokens.
+    pub output_tokens: u64,
+    /// Those that are reasoning.
+    pub reasoning_tokens: u64,
+    /// Whether counts are estimated.
+    pub estimated: bool,
+    /// Nano-units of `currency`.
+    pub charge: u64,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// The answer of `settle`: record `settlement`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The real amount of each claim.
+    pub amounts: Vec<u64>,
+    /// The usage record.
+    pub usage: Usage,
+}
+
+/// What only the shell can see: variant `failure`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Ambiguous or malformed framing or head.
+    Malformed(String),
+    /// Head too large.
+    HeadTooLarge(String),
+    /// Body larger than this many bytes.
+    BodyTooLarge(u64),
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// Nobody knows the key.
+    UnknownKey,
+    /// A claim was not granted.
+    Limited {
+        /// Index of the claim.
+        claim: u32,
+        /// When it could be; none: never.
+        retry_after_ms: Option<u64>,
+        /// One for each claim.
+        standings: Vec<Standing>,
+    },
+    /// The ledger cannot be asked.
+    LedgerUnavailable,
+    /// Going away, or no room.
+    Unavailable(String),
+    /// The policy failed; the request id.
+    Internal(String),
+}

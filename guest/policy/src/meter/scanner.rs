@@ -1,0 +1,363 @@
+//! A JSON automaton with a fixed amount of memory.
+//!
+//! It finds what metering needs in one document given in any pieces: the usage object and whether `choices` is
+//! empty, both at the top level only, and how much text stands under the keys that hold a model's words. It does
+//! not check JSON; on what is not JSON it finds something or nothing, and never fails.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::find::until;
+use super::usage::Tally;
+
+/// Where the automaton stands in a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanner<'a> {
+    depth: u32,
+    place: Place,
+    /// The string that ended last, while a colon may still make it a key.
+    last: Word,
+    /// The key whose value comes next.
+    key: Option<Word>,
+    name: Name,
+    usage: Usage,
+    /// What choices the document has.
+    pub choices: Choices,
+    /// Whether the document is an array or a bracketed word: `[DONE]`.
+    pub bracketed: bool,
+    #[serde(borrow, serialize_with = "super::bytes")]
+    captured: Cow<'a, [u8]>,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Place {
+    #[default]
+    Between,
+    String(Kind, Escape),
+}
+
+/// What a string is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Kind {
+    /// A key, perhaps.
+    Name,
+    /// A model's words.
+    Text,
+    /// Nothing.
+    Other,
+}
+
+/// How far an escape sequence has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Escape {
+    None,
+    Begun,
+    Hex { left: u8, value: u16 },
+}
+
+/// The keys that matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Word {
+    #[default]
+    Other,
+    Usage,
+    Choices,
+    Text,
+}
+
+/// What `choices` at the top level is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Choices {
+    /// Not there yet, or no array.
+    #[default]
+    None,
+    /// An array, of which nothing was seen yet.
+    Begun,
+    /// An empty array.
+    Empty,
+    /// An array with something in it.
+    Some,
+}
+
+/// What `usage` at the top level is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Usage {
+    /// Not there yet, or no object.
+    #[default]
+    None,
+    /// An object that has begun.
+    Begun,
+    /// An object that has begun and is too long to be kept.
+    TooLong,
+    /// An object.
+    Seen,
+}
+
+/// The beginning of a string that may be a key, as far as a key that matters is long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Name {
+    length: u8,
+    bytes: [u8; LONGEST_WORD],
+}
+
+const LONGEST_WORD: usize = b"reasoning_content".len();
+
+/// A usage object longer than this is nonsense.
+const LONGEST_USAGE: usize = 4096;
+
+impl Scanner<'_> {
+    /// Reads the next piece of the document.
+    pub fn read(&mut self, piece: &[u8], tally: &mut Tally) {
+        // Where the usage object begins in this piece; 0 when it began before.
+        let mut mark = 0;
+        let mut rest = match self.place {
+            Place::Between => piece,
+            Place::String(kind, escape) => self.string(kind, escape, piece, tally),
+        };
+        while let Some((byte, tail)) = rest.split_first() {
+            rest = match byte {
+                b'"' => self.begin_string(tail, tally),
+                b' ' | b'\t' | b'\n' | b'\r' => tail,
+                b':' => {
+                    self.key = Some(self.last);
+                    self.last = Word::Other;
+                    tail
+                }
+                b',' => {
+                    self.forget_key();
+                    tail
+                }
+                b'{' | b'[' => {
+                    if self.open(*byte, tally) {
+                        mark = piece.len().saturating_sub(rest.len());
+                    }
+                    tail
+                }
+                b'}' | b']' => {
+                    if self.close(*byte) {
+                        let end = piece.len().saturating_sub(tail.len());
+                        self.end_usage(piece.get(mark..end).unwrap_or_default(), tally);
+                    }
+                    tail
+                }
+                _ => {
+                    self.begin_value(tally);
+                    self.forget_key();
+                    after_literal(tail)
+                }
+            };
+        }
+        if self.usage == Usage::Begun {
+            self.capture(piece.get(mark..).unwrap_or_default());
+        }
+    }
+
+    /// Whether the document has a usage object.
+    pub fn has_usage(&self) -> bool {
+        matches!(self.usage, Usage::Seen)
+    }
+
+    fn forget_key(&mut self) {
+        self.last = Word::Other;
+        self.key = None;
+    }
+
+    /// The first thing in `choices` is not its end.
+    fn begin_value(&mut self, tally: &mut Tally) {
+        if self.choices == Choices::Begun {
+            self.choices = Choices::Some;
+            tally.answers = tally.answers.saturating_add(1);
+        }
+    }
+
+    /// Reads a string whose quote has been read; returns what comes after it.
+    fn begin_string<'p>(&mut self, rest: &'p [u8], tally: &mut Tally) -> &'p [u8] {
+        self.begin_value(tally);
+        let kind = match self.key.take() {
+            None => Kind::Name,
+            Some(Word::Text) => Kind::Text,
+            Some(_) => Kind::Other,
+        };
+        // Nearly all strings are all there and have no escape.
+        if let Some((whole, [b'"', after @ ..])) = rest.split_at_checked(until::<b'"', b'\\'>(rest)) {
+            match kind {
+                Kind::Name => self.last = word(whole),
+                Kind::Text => tally.text.add(whole),
+                Kind::Other => {}
+            }
+            return after;
+        }
+        self.name.length = 0;
+        self.string(kind, Escape::None, rest, tally)
+    }
+
+    /// Whether the usage object begins here.
+    fn open(&mut self, byte: u8, tally: &mut Tally) -> bool {
+        self.begin_value(tally);
+        let key = self.key.take();
+        self.last = Word::Other;
+        let top = self.depth;
+        // Deeper than this is not JSON that anyone could read.
+        self.depth = self.depth.saturating_add(1);
+        match (top, byte, key) {
+            (0, b'[', _) => self.bracketed = true,
+            (1, b'[', Some(Word::Choices)) if self.choices != Choices::Some => self.choices = Choices::Begun,
+            (1, b'{', Some(Word::Usage)) => {
+                self.usage = Usage::Begun;
+                self.captured = Cow::Borrowed(&[]);
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Whether the usage object ends here.
+    fn close(&mut self, byte: u8) -> bool {
+        if self.choices == Choices::Begun && byte == b']' {
+            self.choices = Choices::Empty;
+        }
+        self.forget_key();
+        self.depth = self.depth.saturating_sub(1);
+        self.depth == 1 && matches!(self.usage, Usage::Begun | Usage::TooLong)
+    }
+
+    fn capture(&mut self, more: &[u8]) {
+        if self.captured.len().saturating_add(more.len()) > LONGEST_USAGE {
+            self.usage = Usage::TooLong;
+            self.captured = Cow::Borrowed(&[]);
+        } else {
+            self.captured.to_mut().extend_from_slice(more);
+        }
+    }
+
+    fn end_usage(&mut self, last: &[u8], tally: &mut Tally) {
+        if self.usage == Usage::Begun && self.captured.is_empty() && last.len() <= LONGEST_USAGE {
+            tally.reported.take_in(last);
+        } else if self.usage == Usage::Begun {
+            self.capture(last);
+            tally.reported.take_in(&self.captured);
+            self.captured = Cow::Borrowed(&[]);
+        }
+        self.usage = Usage::Seen;
+    }
+
+    /// Reads on in a string; returns what comes after it.
+    fn string<'p>(
+        &mut self,
+        kind: Kind,
+        mut escape: Escape,
+        mut rest: &'p [u8],
+        tally: &mut Tally,
+    ) -> &'p [u8] {
+        loop {
+            if escape != Escape::None {
+                (escape, rest) = self.escape(kind, escape, rest, tally);
+                if escape != Escape::None {
+                    break;
+                }
+            }
+            let length = until::<b'"', b'\\'>(rest);
+            let (run, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            match kind {
+                Kind::Name => self.name.push(run),
+                Kind::Text => tally.text.add(run),
+                Kind::Other => {}
+            }
+            match tail.split_first() {
+                None => break,
+                Some((b'"', after)) => {
+                    if kind == Kind::Name {
+                        self.last = self.name.word();
+                    }
+                    self.place = Place::Between;
+                    return after;
+                }
+                Some((_, after)) => {
+                    escape = Escape::Begun;
+                    rest = after;
+                }
+            }
+        }
+        self.place = Place::String(kind, escape);
+        &[]
+    }
+
+    fn escape<'p>(
+        &mut self,
+        kind: Kind,
+        mut escape: Escape,
+        mut rest: &'p [u8],
+        tally: &mut Tally,
+    ) -> (Escape, &'p [u8]) {
+        // No key that matters needs an escape.
+        self.name.spoil();
+        while let (true, Some((byte, tail))) = (escape != Escape::None, rest.split_first()) {
+            rest = tail;
+            escape = match escape {
+                Escape::Begun if *byte == b'u' => Escape::Hex { left: 4, value: 0 },
+                Escape::Hex { left, value } => {
+                    let digit = char::from(*byte).to_digit(16).and_then(|digit| u16::try_from(digit).ok());
+                    let value = (value << 4) | digit.unwrap_or(0);
+                    let left = left.saturating_sub(1);
+                    // The second half of a pair is no character of its own.
+                    let is_character = left == 0 && !(0xDC00..=0xDFFF).contains(&value);
+                    if kind == Kind::Text && is_character {
+                        tally.text.add_character(value < 0x80);
+                    }
+                    if left == 0 { Escape::None } else { Escape::Hex { left, value } }
+                }
+                _ => {
+                    if kind == Kind::Text {
+                        tally.text.add_character(true);
+                    }
+                    Escape::None
+                }
+            };
+        }
+        (escape, rest)
+    }
+}
+
+impl Name {
+    fn push(&mut self, more: &[u8]) {
+        let used = usize::from(self.length);
+        let space = self.bytes.get_mut(used..).unwrap_or_default();
+        match space.split_at_mut_checked(more.len()) {
+            Some((space, _)) => {
+                space.copy_from_slice(more);
+                let length = used.saturating_add(more.len());
+                self.length = u8::try_from(length).unwrap_or(u8::MAX);
+            }
+            None => self.spoil(),
+        }
+    }
+
+    /// Makes it the name of nothing.
+    fn spoil(&mut self) {
+        self.length = u8::MAX;
+    }
+
+    fn word(&self) -> Word {
+        word(self.bytes.get(..usize::from(self.length)).unwrap_or_default())
+    }
+}
+
+fn word(name: &[u8]) -> Word {
+    match name {
+        b"usage" => Word::Usage,
+        b"choices" => Word::Choices,
+        b"content" | b"reasoning_content" | b"arguments" | b"text" => Word::Text,
+        _ => Word::Other,
+    }
+}
+
+/// What comes after the rest of a number, `true`, `false` or `null`.
+fn after_literal(mut rest: &[u8]) -> &[u8] {
+    while let [b'0'..=b'9' | b'a'..=b'z' | b'.', after @ ..] = rest {
+        rest = after;
+    }
+    rest
+}

@@ -1,0 +1,234 @@
+//! The usage that a provider reports, and what is counted in case it reports none.
+//!
+//! Names differ between providers, numbers may be null or nonsense: what is not a count is as if it were not
+//! there. An explicit zero is zero. Over the chunks of a stream each field is the largest seen.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::estimate::Text;
+
+/// Token counts as the provider reported them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    pub input: Option<u64>,
+    pub output: Option<u64>,
+    pub total: Option<u64>,
+    pub cached_input: Option<u64>,
+    pub reasoning: Option<u64>,
+}
+
+/// All that is known about the tokens of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// What the provider says.
+    pub reported: Tokens,
+    /// What the model wrote.
+    pub text: Text,
+    /// How many JSON documents had choices: a provider puts at least one token in each.
+    pub answers: u64,
+}
+
+/// Token counts in the sense of OpenTelemetry: input includes cached, output includes reasoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub input: u64,
+    pub cached_input: u64,
+    pub output: u64,
+    pub reasoning: u64,
+    /// Whether some of them are estimated.
+    pub estimated: bool,
+}
+
+/// Counts above this are nonsense: JSON's numbers are exact up to here.
+const MOST: u64 = 1 << 53;
+
+impl Tally {
+    /// The counts, with estimates for what was not reported. `writes` tells whether the answer has output at all.
+    pub fn counts(&self, input_estimate: u64, writes: bool) -> Counts {
+        let Tokens { input, output, total, cached_input, reasoning } = self.reported;
+        let rest = |part: Option<u64>| total?.checked_sub(part?);
+        let known_input = input.or_else(|| rest(output));
+        let known_output = output.or_else(|| rest(input)).or((!writes).then_some(0));
+
+        let input = known_input.unwrap_or(input_estimate);
+        let mut output = known_output.unwrap_or_else(|| self.text.tokens().max(self.answers));
+        let reasoning = reasoning.unwrap_or(0);
+        // Some providers count reasoning beside the output; their total tells.
+        let beside = input.saturating_add(output).saturating_add(reasoning);
+        if total == Some(beside) {
+            output = output.saturating_add(reasoning);
+        }
+        Counts {
+            input,
+            cached_input: cached_input.unwrap_or(0).min(input),
+            output,
+            reasoning: reasoning.min(output),
+            estimated: known_input.is_none() || known_output.is_none(),
+        }
+    }
+}
+
+impl Tokens {
+    /// Takes in one usage object. What is not JSON changes nothing.
+    pub fn take_in(&mut self, json: &[u8]) {
+        let mut read = *self;
+        let members = Members { of: Level::Usage, into: &mut read };
+        if std::str::from_utf8(json).is_ok_and(|text| members.read(text)) {
+            *self = read;
+        }
+    }
+}
+
+/// Which object's members are read.
+#[derive(Clone, Copy)]
+enum Level {
+    Usage,
+    InputDetails,
+    OutputDetails,
+}
+
+struct Members<'t> {
+    of: Level,
+    into: &'t mut Tokens,
+}
+
+impl Members<'_> {
+    /// Whether the text is an object.
+    fn read(self, text: &str) -> bool {
+        let mut json = serde_json::Deserializer::from_str(text);
+        json.deserialize_map(self).and_then(|()| json.end()).is_ok()
+    }
+
+    fn member(&mut self, name: &str, value: &str) {
+        let into = &mut *self.into;
+        let count = match (self.of, name) {
+            (Level::Usage, "prompt_tokens" | "input_tokens") => &mut into.input,
+            (Level::Usage, "completion_tokens" | "output_tokens") => &mut into.output,
+            (Level::Usage, "total_tokens") => &mut into.total,
+            (Level::InputDetails, "cached_tokens") => &mut into.cached_input,
+            (Level::OutputDetails, "reasoning_tokens") => &mut into.reasoning,
+            (Level::Usage, "prompt_tokens_details" | "input_tokens_details") => {
+                Members { of: Level::InputDetails, into }.read(value);
+                return;
+            }
+            (Level::Usage, "completion_tokens_details" | "output_tokens_details") => {
+                Members { of: Level::OutputDetails, into }.read(value);
+                return;
+            }
+            _ => return,
+        };
+        *count = (*count).max(whole(value));
+    }
+}
+
+impl<'u> Visitor<'u> for Members<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'u>>(mut self, mut map: M) -> Result<(), M::Error> {
+        while let Some((Name(name), value)) = map.next_entry::<Name<'u>, &'u RawValue>()? {
+            self.member(&name, value.get());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'u>(#[serde(borrow)] Cow<'u, str>);
+
+fn whole(text: &str) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|count| is_number && *count <= MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(texts: &[&str]) -> [Option<u64>; 5] {
+        let mut tokens = Tokens::default();
+        for text in texts {
+            tokens.take_in(text.as_bytes());
+        }
+        [tokens.input, tokens.output, tokens.total, tokens.cached_input, tokens.reasoning]
+    }
+
+    #[test]
+    fn both_spellings_are_read() {
+        let chat = r#"{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21,"prompt_tokens_details":
+            {"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":5}}"#;
+        assert_eq!(read(&[chat]), [Some(9), Some(12), Some(21), Some(4), Some(5)]);
+        let responses = r#"{"input_tokens":9,"output_tokens":0,"input_tokens_details":{"cached_tokens":4}}"#;
+        assert_eq!(read(&[responses]), [Some(9), Some(0), None, Some(4), None]);
+    }
+
+    #[test]
+    fn nonsense_is_not_there() {
+        let text = r#"{"prompt_tokens":-1,"completion_tokens":1.5,"total_tokens":"7","prompt_tokens_details":null,
+            "completion_tokens_details":[1]}"#;
+        assert_eq!(read(&[text]), [None; 5]);
+        assert_eq!(read(&[r#"{"prompt_tokens":9007199254740993,"completion_tokens":null}"#]), [None; 5]);
+        assert_eq!(read(&[r#"{"prompt_tokens":9007199254740992}"#])[0], Some(1 << 53));
+        assert_eq!(
+            read(&["", "{", "[]", "{\"prompt_tokens\":5", "{\"prompt_tokens\":5}}", "null"]),
+            [None; 5]
+        );
+    }
+
+    #[test]
+    fn each_field_is_the_largest_seen() {
+        let chunks = [
+            r#"{"prompt_tokens":9,"completion_tokens":1}"#,
+            r#"{"prompt_tokens":0,"completion_tokens":7}"#,
+            r#"{"prompt_tokens":9,"completion_tokens":null}"#,
+        ];
+        assert_eq!(read(&chunks), [Some(9), Some(7), None, None, None]);
+    }
+
+    #[test]
+    fn counts_are_inclusive() {
+        let tally = |input, output, total, cached_input, reasoning| Tally {
+            reported: Tokens { input, output, total, cached_input, reasoning },
+            ..Tally::default()
+        };
+        let counts = |tally: Tally| {
+            let counts = tally.counts(100, true);
+            (counts.input, counts.cached_input, counts.output, counts.reasoning, counts.estimated)
+        };
+        let (cached, reasoning) = (Some(4), Some(5));
+        assert_eq!(counts(tally(Some(9), Some(12), Some(21), cached, reasoning)), (9, 4, 12, 5, false));
+        assert_eq!(
+            counts(tally(Some(9), Some(12), Some(26), cached, reasoning)),
+            (9, 4, 17, 5, false),
+            "beside"
+        );
+        assert_eq!(counts(tally(Some(9), None, Some(21), None, None)), (9, 0, 12, 0, false));
+        assert_eq!(counts(tally(None, Some(12), Some(21), None, None)), (9, 0, 12, 0, false));
+        assert_eq!(counts(tally(Some(0), Some(0), None, None, None)), (0, 0, 0, 0, false), "zero is zero");
+        assert_eq!(counts(tally(Some(3), Some(2), None, Some(9), Some(9))), (3, 3, 2, 2, false));
+        assert_eq!(counts(tally(None, None, None, None, None)), (100, 0, 0, 0, true));
+        assert_eq!(
+            counts(tally(Some(9), None, Some(8), None, None)),
+            (9, 0, 0, 0, true),
+            "a total too small"
+        );
+    }
+
+    #[test]
+    fn what_was_written_is_the_estimate() {
+        let mut tally = Tally { answers: 2, ..Tally::default() };
+        tally.text.add(b"Hello there");
+        assert_eq!(tally.counts(100, true).output, 3);
+        tally.answers = 8;
+        assert_eq!(tally.counts(100, true).output, 8);
+        assert_eq!(tally.counts(100, false).output, 0);
+    }
+}

@@ -1,0 +1,330 @@
+//! Every reply that is not an answer: one closed list, and one table from it to status, type, code and param.
+//!
+//! The shape and the words are OpenAI's, because OpenAI's SDKs read them. A message says what was wrong and how to
+//! mend it, repeats no more than a name of the client's, and never a key.
+
+use serde::Serialize;
+
+use crate::claim::{Unit, wait};
+use crate::message::{Fault, Header, Reply};
+use crate::request::MOST_DEPTH;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    // Who calls.
+    KeyMissing,
+    KeyMisplaced,
+    KeyAmbiguous,
+    KeyUnknown,
+    // What is asked for.
+    UnknownUrl { method: String, path: String },
+    WrongMethod { method: String, path: String, allow: &'static str },
+    UnknownModel(String),
+    WrongEndpoint { model: String, path: &'static str },
+    // What the body says.
+    NotUtf8,
+    NotJson(String),
+    TooDeep,
+    DuplicateKey(String),
+    FoldedKey { key: String, meant: &'static str },
+    Missing(&'static str),
+    WrongType { param: &'static str, expected: &'static str },
+    Empty { param: &'static str, what: &'static str },
+    BelowMinimum { param: &'static str, least: u64 },
+    AboveMaximum { param: &'static str, most: u64 },
+    // What the ledger says.
+    RateLimited { unit: Unit, limit: String, retry_after_ms: u64 },
+    NeverFits { unit: Unit, limit: String },
+    QuotaSpent { budget: String },
+    // What only the shell can see.
+    Malformed(String),
+    HeadTooLarge(String),
+    BodyTooLarge(u64),
+    RequestTimeout,
+    LedgerUnavailable,
+    Unavailable(String),
+    Internal(String),
+    // What came of the upstream.
+    Upstream(Fault),
+    UpstreamKey,
+    UpstreamStatus(u16),
+}
+
+/// One row of the table.
+struct Row {
+    status: u16,
+    kind: &'static str,
+    code: &'static str,
+}
+
+const INVALID: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+const UPSTREAM: &str = "upstream_error";
+
+impl Refusal {
+    fn row(&self) -> Row {
+        let (status, kind, code) = match self {
+            Self::KeyMissing | Self::KeyMisplaced | Self::KeyAmbiguous | Self::KeyUnknown => {
+                (401, INVALID, "invalid_api_key")
+            }
+            Self::UnknownUrl { .. } => (404, INVALID, "unknown_url"),
+            Self::WrongMethod { .. } => (405, INVALID, "method_not_supported"),
+            Self::UnknownModel(_) => (404, INVALID, "model_not_found"),
+            Self::WrongEndpoint { .. } => (400, INVALID, "model_not_supported"),
+            Self::NotUtf8 | Self::NotJson(_) => (400, INVALID, "invalid_json"),
+            Self::TooDeep => (400, INVALID, "nested_too_deeply"),
+            Self::DuplicateKey(_) => (400, INVALID, "duplicate_key"),
+            Self::FoldedKey { .. } => (400, INVALID, "ambiguous_key"),
+            Self::Missing(_) => (400, INVALID, "missing_required_parameter"),
+            Self::WrongType { .. } => (400, INVALID, "invalid_type"),
+            Self::Empty { .. } => (400, INVALID, "invalid_value"),
+            Self::BelowMinimum { .. } => (400, INVALID, "integer_below_min_value"),
+            Self::AboveMaximum { .. } => (400, INVALID, "integer_above_max_value"),
+            Self::RateLimited { unit, .. } | Self::NeverFits { unit, .. } => {
+                (429, unit_name(*unit), "rate_limit_exceeded")
+            }
+            Self::QuotaSpent { .. } => (429, "insufficient_quota", "insufficient_quota"),
+            Self::Malformed(_) => (400, INVALID, "malformed_request"),
+            Self::HeadTooLarge(_) => (431, INVALID, "request_header_fields_too_large"),
+            Self::BodyTooLarge(_) => (413, INVALID, "request_too_large"),
+            Self::RequestTimeout => (408, INVALID, "request_timeout"),
+            Self::LedgerUnavailable => (503, SERVER, "ledger_unavailable"),
+            Self::Unavailable(_) => (503, SERVER, "unavailable"),
+            Self::Internal(_) => (500, SERVER, "internal_error"),
+            Self::Upstream(Fault::Connect) => (502, UPSTREAM, "upstream_unreachable"),
+            Self::Upstream(Fault::Timeout) => (504, UPSTREAM, "upstream_timeout"),
+            Self::Upstream(Fault::Closed) => (502, UPSTREAM, "upstream_closed"),
+            Self::Upstream(Fault::Malformed) => (502, UPSTREAM, "upstream_malformed"),
+            Self::UpstreamKey => (502, UPSTREAM, "upstream_auth"),
+            // A client error stays one, so that an SDK does not try again what cannot succeed.
+            Self::UpstreamStatus(status @ 400..=499) => (*status, UPSTREAM, "upstream_refused"),
+            Self::UpstreamStatus(_) => (502, UPSTREAM, "upstream_failed"),
+        };
+        Row { status, kind, code }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::UnknownModel(_) | Self::WrongEndpoint { .. } => Some("model"),
+            Self::DuplicateKey(key) | Self::FoldedKey { key, .. } => Some(key),
+            Self::Missing(param)
+            | Self::WrongType { param, .. }
+            | Self::Empty { param, .. }
+            | Self::BelowMinimum { param, .. }
+            | Self::AboveMaximum { param, .. } => Some(param),
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::KeyMissing => "You didn't provide an API key. Send it in an Authorization header using Bearer auth \
+                                 (Authorization: Bearer YOUR_KEY) or in an x-api-key header."
+                .into(),
+            Self::KeyMisplaced => "The API key is not where it is read. Send it in an Authorization header using \
+                                   Bearer auth (Authorization: Bearer YOUR_KEY) or alone in an x-api-key header."
+                .into(),
+            Self::KeyAmbiguous => "More than one API key was sent. Send one, once.".into(),
+            Self::KeyUnknown => "Incorrect API key provided.".into(),
+            Self::UnknownUrl { method, path } => format!("Invalid URL ({} {})", brief(method), brief(path)),
+            Self::WrongMethod { method, path, allow } => {
+                format!("Not allowed to {} on {}; use {allow}.", brief(method), brief(path))
+            }
+            Self::UnknownModel(model) => {
+                format!("The model `{}` does not exist or you do not have access to it.", brief(model))
+            }
+            Self::WrongEndpoint { model, path } => format!("The model `{}` is not served on {path}.", brief(model)),
+            Self::NotUtf8 => "We could not parse the JSON body of your request: it is not UTF-8.".into(),
+            Self::NotJson(why) => format!("We could not parse the JSON body of your request: {why}."),
+            Self::TooDeep => format!(
+                "We could not parse the JSON body of your request: it is nested more than {MOST_DEPTH} levels deep."
+            ),
+            Self::DuplicateKey(key) => {
+                format!("Duplicate key '{}': each key may appear once in its object.", brief(key))
+            }
+            Self::FoldedKey { key, meant } => {
+                format!("Ambiguous key '{}': it differs from '{meant}' only in its case.", brief(key))
+            }
+            Self::Missing(param) => format!("Missing required parameter: '{param}'."),
+            Self::WrongType { param, expected } => format!("Invalid type for '{param}': expected {expected}."),
+            Self::Empty { param, what } => format!("Invalid '{param}': {what} must not be empty."),
+            Self::BelowMinimum { param, least } => {
+                format!("Invalid '{param}': integer below minimum value. Expected a value >= {least}.")
+            }
+            Self::AboveMaximum { param, most } => {
+                format!("Invalid '{param}': integer above maximum value. Expected a value <= {most}.")
+            }
+            Self::RateLimited { limit, retry_after_ms, .. } => {
+                format!("Rate limit reached: {limit}. Please try again in {}.", wait(*retry_after_ms))
+            }
+            Self::NeverFits { limit, .. } => format!(
+                "Request too large for your rate limit: {limit}. Trying again cannot help: ask for fewer output \
+                 tokens or send a shorter input."
+            ),
+            Self::QuotaSpent { budget } => {
+                format!("You exceeded your current quota: what is left of {budget} does not cover this request.")
+            }
+            Self::Malformed(why) => format!("The request could not be read: {why}"),
+            Self::HeadTooLarge(why) => format!("The request's head is too large: {why}"),
+            Self::BodyTooLarge(most) => format!("The request's body is larger than {most} bytes."),
+            Self::RequestTimeout => "The request did not arrive in time.".into(),
+            Self::LedgerUnavailable => "Limits and budgets cannot be checked right now. Please try again.".into(),
+            Self::Unavailable(why) => format!("The server cannot take this request right now: {why}"),
+            Self::Internal(id) => format!("The server had an error while processing your request {}.", brief(id)),
+            Self::Upstream(Fault::Connect) => "The model's provider could not be reached.".into(),
+            Self::Upstream(Fault::Timeout) => "The model's provider did not answer in time.".into(),
+            Self::Upstream(Fault::Closed) => "The model's provider closed the connection before its answer ended.".into(),
+            Self::Upstream(Fault::Malformed) => "The model's provider sent an answer that cannot be read.".into(),
+            Self::UpstreamKey => "The gateway's own access to the model's provider was refused. Your key is fine: \
+                                  please tell the operator of this gateway."
+                .into(),
+            Self::UpstreamStatus(status) => format!("The model's provider answered with status {status}."),
+        }
+    }
+
+    fn headers(&self) -> Vec<Header> {
+        let no_retry = || header("x-should-retry", "false");
+        match self {
+            Self::WrongMethod { allow, .. } => vec![header("allow", *allow)],
+            Self::RateLimited { retry_after_ms, .. } => {
+                let seconds = retry_after_ms.div_ceil(1_000).max(1);
+                vec![
+                    header("retry-after", seconds.to_string()),
+                    header("retry-after-ms", retry_after_ms.to_string()),
+                ]
+            }
+            // What waiting cannot mend.
+            Self::NeverFits { .. } | Self::QuotaSpent { .. } | Self::UpstreamKey => vec![no_retry()],
+            Self::LedgerUnavailable | Self::Unavailable(_) => vec![header("retry-after", "1")],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The whole reply, with headers of the exchange after its own.
+    pub fn reply(&self, more: Vec<Header>) -> Reply {
+        let mut headers = vec![header("content-type", "application/json")];
+        headers.extend(self.headers());
+        headers.extend(more);
+        Reply { status: self.row().status, headers, body: self.body() }
+    }
+
+    /// The same as a server-sent event, for a stream that has begun.
+    pub fn event(&self) -> Vec<u8> {
+        [b"data: ", self.body().as_slice(), b"\n\n"].concat()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let Row { kind, code, .. } = self.row();
+        let error = ErrorObject { message: self.message(), kind, param: self.param().map(brief), code };
+        // Writing strings to memory does not fail.
+        serde_json::to_vec(&Envelope { error }).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope {
+    error: ErrorObject,
+}
+
+#[derive(Serialize)]
+struct ErrorObject {
+    message: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<String>,
+    code: &'static str,
+}
+
+fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Requests => "requests",
+        Unit::Tokens => "tokens",
+        Unit::Money => "insufficient_quota",
+    }
+}
+
+fn header(name: &str, value: impl Into<String>) -> Header {
+    Header { name: name.to_owned(), value: value.into() }
+}
+
+/// What a client sent, short enough to be sent back.
+fn brief(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(refusal: &Refusal) -> (u16, String, Vec<String>) {
+        let reply = refusal.reply(Vec::new());
+        let headers =
+            reply.headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect();
+        (reply.status, String::from_utf8(reply.body).expect("text"), headers)
+    }
+
+    #[test]
+    fn refusals_have_the_shape_of_openai() {
+        let (status, body, headers) = shown(&Refusal::UnknownModel("gp\"t".into()));
+        assert_eq!(status, 404);
+        let message = r#"The model `gp\"t` does not exist or you do not have access to it."#;
+        let rest = r#""type":"invalid_request_error","param":"model","code":"model_not_found""#;
+        assert_eq!(body, format!(r#"{{"error":{{"message":"{message}",{rest}}}}}"#));
+        assert_eq!(headers, ["content-type: application/json"]);
+    }
+
+    #[test]
+    fn waits_are_exact_and_whole_seconds_are_rounded_up() {
+        let limited = |retry_after_ms| {
+            shown(&Refusal::RateLimited {
+                unit: Unit::Tokens,
+                limit: "5 tokens in any 1m".into(),
+                retry_after_ms,
+            })
+        };
+        let (status, body, headers) = limited(1_001);
+        assert_eq!(status, 429);
+        assert!(body.contains(r#""type":"tokens","param":null,"code":"rate_limit_exceeded""#), "{body}");
+        assert!(body.contains("5 tokens in any 1m. Please try again in 1.001s."), "{body}");
+        assert_eq!(headers, ["content-type: application/json", "retry-after: 2", "retry-after-ms: 1001"]);
+        assert_eq!(limited(0).2[1..], ["retry-after: 1", "retry-after-ms: 0"]);
+    }
+
+    #[test]
+    fn what_waiting_cannot_mend_is_not_retried() {
+        let limit = || "1000 JPY/month".to_owned();
+        for refusal in [
+            Refusal::QuotaSpent { budget: limit() },
+            Refusal::NeverFits { unit: Unit::Tokens, limit: limit() },
+        ] {
+            let (status, _, headers) = shown(&refusal);
+            assert_eq!(status, 429);
+            assert_eq!(headers[1..], ["x-should-retry: false"]);
+        }
+    }
+
+    #[test]
+    fn an_upstream_status_stays_a_client_error_or_becomes_502() {
+        assert_eq!(shown(&Refusal::UpstreamStatus(422)).0, 422);
+        assert_eq!(shown(&Refusal::UpstreamStatus(503)).0, 502);
+    }
+
+    #[test]
+    fn what_a_client_sent_is_cut() {
+        let (_, body, _) = shown(&Refusal::UnknownModel("é".repeat(100_000)));
+        assert!(body.len() < 1_000);
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_data() {
+        let event = Refusal::Upstream(Fault::Closed).event();
+        let text = String::from_utf8(event).expect("text");
+        assert!(text.starts_with("data: {\"error\":{") && text.ends_with("}}\n\n"));
+        assert_eq!(text.lines().count(), 2);
+    }
+}

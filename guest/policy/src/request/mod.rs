@@ -1,0 +1,137 @@
+//! The body of a request: only the fields Tollgate acts on are typed, and where they stand is remembered.
+//!
+//! A body is refused when two readers could understand it differently (a key twice, a known key in another case) or
+//! when a typed field is not what the endpoint's reference says. Everything else passes as it is. The body is
+//! never written anew: what must change is said as edits, and nothing to change is no edit.
+
+mod fields;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::borrow::Cow;
+
+use self::fields::{Fields, Options};
+pub use self::walk::MOST_DEPTH;
+use crate::endpoint::Kind;
+use crate::estimate::{self, MOST_OUTPUT};
+use crate::message::Edit;
+use crate::refusal::Refusal;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub struct Request<'b> {
+    /// The model's name, as the client calls it.
+    pub model: Cow<'b, str>,
+    model_span: Span,
+    /// Where `stream` is true, if it is.
+    stream: Option<Span>,
+    options: Options,
+    /// About how many input tokens it sends.
+    pub input_estimate: u64,
+    /// No tokenizer makes more input tokens of it.
+    pub input_bound: u64,
+    choices: u64,
+    max_output_tokens: Option<u64>,
+}
+
+/// A part of the body, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl<'b> Request<'b> {
+    /// Reads a body.
+    pub fn read(kind: Kind, body: &'b [u8]) -> Result<Self, Refusal> {
+        let input_bound = u32::try_from(body.len()).map_err(|_| Refusal::BodyTooLarge(u32::MAX.into()))?;
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::NotUtf8)?;
+        let fields = Fields::read(kind, text)?;
+        let (model, model_span) = fields.model.ok_or(Refusal::Missing("model"))?;
+        let input_estimate = match kind {
+            Kind::Chat => {
+                let messages = fields.messages.ok_or(Refusal::Missing("messages"))?;
+                estimate::chat(&fields.text, messages)
+            }
+            Kind::Embeddings => {
+                if !fields.input {
+                    return Err(Refusal::Missing("input"));
+                }
+                // An input may be tokens already: numbers.
+                fields.text.tokens().saturating_add(fields.numbers)
+            }
+        };
+        let input_bound = u64::from(input_bound);
+        Ok(Self {
+            model,
+            model_span,
+            stream: fields.stream,
+            options: fields.options,
+            input_estimate: input_estimate.min(input_bound),
+            input_bound,
+            choices: fields.choices.unwrap_or(1),
+            max_output_tokens: fields.max_tokens.max(fields.max_completion_tokens),
+        })
+    }
+
+    /// The most output tokens the answer can have; `otherwise` is what the model makes when none are named.
+    pub fn output_bound(&self, kind: Kind, otherwise: u64) -> Result<u64, Refusal> {
+        if kind == Kind::Embeddings {
+            return Ok(0);
+        }
+        let each = self.max_output_tokens.unwrap_or(otherwise);
+        let all = each.checked_mul(self.choices).filter(|all| *all <= MOST_OUTPUT);
+        all.ok_or(Refusal::AboveMaximum {
+            param: "n",
+            most: MOST_OUTPUT.checked_div(each).unwrap_or(MOST_OUTPUT),
+        })
+    }
+
+    /// Whether it wants server-sent events.
+    pub fn streams(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Whether the provider must be asked for usage that the client did not ask for.
+    pub fn hides_usage(&self) -> bool {
+        self.streams() && self.options != Options::Asked
+    }
+
+    /// What must change in the body for a target with this model.
+    pub fn edits(&self, target_model: &str) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        if self.model != target_model {
+            // Writing a string to memory does not fail.
+            let name = serde_json::to_vec(target_model).unwrap_or_default();
+            edits.push(self.model_span.replaced(name));
+        }
+        edits.extend(self.stream.and_then(|stream| self.options.usage_edit(stream)));
+        edits.sort_by_key(|edit| (edit.start, edit.end));
+        edits
+    }
+}
+
+impl Span {
+    /// Where `part`, a slice of `whole`, lies in it.
+    fn of(part: &str, whole: &str) -> Option<Self> {
+        let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        let end = start.checked_add(part.len()).filter(|end| *end <= whole.len())?;
+        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+    }
+
+    fn replaced(self, bytes: impl Into<Vec<u8>>) -> Edit {
+        Edit { start: self.start, end: self.end, bytes: bytes.into() }
+    }
+
+    /// The empty span after this one.
+    fn after(self) -> Self {
+        Self { start: self.end, end: self.end }
+    }
+
+    /// The empty span after the first byte of this one.
+    fn inside(self) -> Self {
+        let start = self.start.saturating_add(1);
+        Self { start, end: start }
+    }
+}

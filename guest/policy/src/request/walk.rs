@@ -1,0 +1,240 @@
+//! Reads any JSON value strictly: no key twice in an object, at any depth, and no deep nesting.
+//!
+//! Two readers of one text may disagree about which of two equal keys counts; a gateway that checks one and sends
+//! the other is no gate. Nothing is kept but the keys of the objects that are open. The depth is limited here, so
+//! the parser's own limit is off.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::estimate::Text;
+use crate::refusal::Refusal;
+
+/// Objects and arrays may be this deep in one another.
+pub const MOST_DEPTH: usize = 128;
+
+/// Where a reading stands.
+#[derive(Default)]
+pub struct Walk<'b> {
+    /// Keys of the open objects, the innermost last.
+    keys: Vec<Cow<'b, str>>,
+    steps: Vec<Step>,
+    /// Why reading stopped, when it was not the JSON.
+    pub refusal: Option<Refusal>,
+    /// The text of all values read with [`Any`].
+    pub text: Text,
+    /// How many of them were numbers.
+    pub numbers: u64,
+}
+
+/// One step of the way down to where a reading stands.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Into the key at this place of `Walk::keys`.
+    Key(usize),
+    /// Into this element.
+    Element(usize),
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `null`.
+    Null,
+    /// `true`, `false` or a number.
+    Scalar,
+    /// A string.
+    String,
+    /// An array, and how many elements it has.
+    Array(u64),
+    /// An object.
+    Object,
+}
+
+impl<'b> Walk<'b> {
+    /// Reads the members of an object: `member` is told each key and reads its value.
+    pub fn object<M: MapAccess<'b>>(
+        &mut self,
+        mut map: M,
+        mut member: impl FnMut(&mut Self, &str, &mut M) -> Result<(), M::Error>,
+    ) -> Result<(), M::Error> {
+        let first = self.keys.len();
+        while let Some(key) = map.next_key_seed(Key)? {
+            self.steps.push(Step::Key(self.keys.len()));
+            match key {
+                Cow::Borrowed(key) => {
+                    self.keys.push(Cow::Borrowed(key));
+                    member(self, key, &mut map)?;
+                }
+                Cow::Owned(key) => {
+                    self.keys.push(Cow::Owned(key.clone()));
+                    member(self, &key, &mut map)?;
+                }
+            }
+            self.steps.pop();
+        }
+        let own = self.keys.get_mut(first..).unwrap_or_default();
+        own.sort_unstable();
+        let twice = own.windows(2).find_map(|pair| match pair {
+            [one, other] if one == other => Some(one.clone().into_owned()),
+            _ => None,
+        });
+        if let Some(key) = twice {
+            let path = self.path();
+            let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+            return Err(self.refuse(Refusal::DuplicateKey(path)));
+        }
+        self.keys.truncate(first);
+        Ok(())
+    }
+
+    /// Stops the reading where it would go too deep.
+    fn check_depth<E: Error>(&mut self) -> Result<(), E> {
+        if self.steps.len() < MOST_DEPTH { Ok(()) } else { Err(self.refuse(Refusal::TooDeep)) }
+    }
+
+    /// Stops the reading.
+    pub fn refuse<E: Error>(&mut self, refusal: Refusal) -> E {
+        self.refusal = Some(refusal);
+        E::custom("refused")
+    }
+
+    /// Stops the reading at a key that a reader who ignores case takes for a known one.
+    pub fn check_case<E: Error>(&mut self, key: &str, known: &[&'static str]) -> Result<(), E> {
+        let same = |known: &&&'static str| known.chars().eq(key.chars().map(folded));
+        match known.iter().find(same) {
+            Some(meant) if *meant != key => {
+                let key = self.path();
+                Err(self.refuse(Refusal::FoldedKey { key, meant }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The way down to here: `messages[0].content`.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for step in &self.steps {
+            match step {
+                Step::Element(index) => path.push_str(&format!("[{index}]")),
+                Step::Key(index) => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(self.keys.get(*index).map_or("", AsRef::as_ref));
+                }
+            }
+        }
+        path
+    }
+
+    /// A value to be read.
+    pub fn any(&mut self) -> Any<'_, 'b> {
+        Any(self)
+    }
+}
+
+/// Go's `encoding/json`, the most common reader that ignores case, also takes these two for ASCII letters.
+fn folded(letter: char) -> char {
+    match letter {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        _ => letter.to_ascii_lowercase(),
+    }
+}
+
+/// Reads any value: counts its text and its numbers, and tells its shape.
+pub struct Any<'w, 'b>(&'w mut Walk<'b>);
+
+impl<'b> DeserializeSeed<'b> for Any<'_, 'b> {
+    type Value = Shape;
+
+    fn deserialize<D: Deserializer<'b>>(self, from: D) -> Result<Shape, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Any<'_, 'b> {
+    type Value = Shape;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        self.0.numbers = self.0.numbers.saturating_add(1);
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Shape, E> {
+        self.visit_u64(0)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Shape, E> {
+        self.visit_u64(0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
+        self.0.text.add(text.as_bytes());
+        Ok(Shape::String)
+    }
+
+    fn visit_seq<S: SeqAccess<'b>>(self, mut seq: S) -> Result<Shape, S::Error> {
+        let Self(walk) = self;
+        walk.check_depth()?;
+        let depth = walk.steps.len();
+        let mut count = 0_usize;
+        walk.steps.push(Step::Element(count));
+        while seq.next_element_seed(walk.any())?.is_some() {
+            count = count.saturating_add(1);
+            if let Some(step) = walk.steps.get_mut(depth) {
+                *step = Step::Element(count);
+            }
+        }
+        walk.steps.truncate(depth);
+        Ok(Shape::Array(u64::try_from(count).unwrap_or(u64::MAX)))
+    }
+
+    fn visit_map<M: MapAccess<'b>>(self, map: M) -> Result<Shape, M::Error> {
+        self.0.check_depth()?;
+        self.0.object(map, |walk, _, map| map.next_value_seed(walk.any()).map(|_| ()))?;
+        Ok(Shape::Object)
+    }
+}
+
+/// A key, borrowed from the body unless it has escapes.
+struct Key;
+
+impl<'b> DeserializeSeed<'b> for Key {
+    type Value = Cow<'b, str>;
+
+    fn deserialize<D: Deserializer<'b>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Key {
+    type Value = Cow<'b, str>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'b str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}

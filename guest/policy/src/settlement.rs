@@ -1,0 +1,66 @@
+//! What an exchange really cost.
+//!
+//! | what happened | charged |
+//! |---|---|
+//! | no byte reached an upstream | nothing |
+//! | no target gave an answer | the request, no tokens |
+//! | an answer was relayed, or some of it | what the provider reports, else an estimate of what was seen |
+//! | the client left before any answer | an estimate of the input |
+//! | the policy failed before any answer was relayed | what was held |
+
+use crate::claim::Amounts;
+use crate::config::Config;
+use crate::endpoint::Kind;
+use crate::message::{Ending, Settlement, Usage};
+use crate::meter::{Counts, Tally};
+use crate::ticket::{BadTicket, Exchange, Parties, Stage};
+
+/// Closes an exchange.
+pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Settlement, BadTicket> {
+    let exchange = stage.exchange()?.ok_or(BadTicket)?;
+    let parties = exchange.parties(config)?;
+    let (counts, amounts) = match (ending, stage) {
+        (Ending::Undispatched, _) => (Counts::default(), Amounts::default()),
+        (_, Stage::Relaying { meter, .. }) => answered(&exchange, &parties, meter.tally()),
+        (_, Stage::Relayed(_, tally)) => answered(&exchange, &parties, tally),
+        (_, Stage::Failed(_)) => (Counts::default(), Amounts { requests: 1, ..Amounts::default() }),
+        (Ending::PolicyFailed, _) => held(&exchange),
+        _ => {
+            let input = Counts { input: exchange.input_estimate, estimated: true, ..Counts::default() };
+            charged(&parties, input)
+        }
+    };
+    let was_tried = exchange.judged > 0 || ending != Ending::Undispatched;
+    let target = Some(parties.target).filter(|_| was_tried);
+    Ok(Settlement {
+        amounts: parties.key.limits.iter().map(|limit| amounts.of(limit.unit)).collect(),
+        usage: Usage {
+            key: parties.key.name.clone(),
+            model: parties.model.name.clone(),
+            upstream: target.map(|target| target.upstream.clone()),
+            upstream_model: target.map(|target| target.model.clone()),
+            input_tokens: counts.input,
+            cached_input_tokens: counts.cached_input,
+            output_tokens: counts.output,
+            reasoning_tokens: counts.reasoning,
+            estimated: counts.estimated,
+            charge: amounts.money,
+            currency: parties.target.price.currency.as_str().to_owned(),
+        },
+    })
+}
+
+fn answered(exchange: &Exchange, parties: &Parties<'_>, tally: &Tally) -> (Counts, Amounts) {
+    charged(parties, tally.counts(exchange.input_estimate, exchange.kind == Kind::Chat))
+}
+
+fn charged(parties: &Parties<'_>, counts: Counts) -> (Counts, Amounts) {
+    let money = parties.target.price.charge(counts.input, counts.cached_input, counts.output);
+    (counts, Amounts { requests: 1, tokens: counts.input.saturating_add(counts.output), money })
+}
+
+fn held(exchange: &Exchange) -> (Counts, Amounts) {
+    let input = exchange.input_estimate;
+    let output = exchange.held_tokens.saturating_sub(input);
+    (Counts { input, output, estimated: true, ..Counts::default() }, exchange.held())
+}

@@ -1,0 +1,125 @@
+//! A cell under whichever rule it has: what a store keeps under a name.
+//!
+//! `&mut self` spells `(cell, operation, now) -> (cell, answer)`. A store loads a cell (or makes a new one), calls
+//! `observe`, asks `fit` for every claim, and only then lets each cell `take`. It never decides anything itself.
+
+use crate::budget::Budget;
+use crate::window::{Mark, Window};
+use crate::{Fit, Rule, Standing};
+
+/// The units one name has settled and holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Cell {
+    /// Under [`Rule::Window`].
+    Window(Window),
+    /// Under [`Rule::Budget`].
+    Budget(Budget),
+}
+
+impl Cell {
+    /// An empty cell for this rule.
+    #[must_use]
+    pub fn new(rule: Rule) -> Self {
+        match rule {
+            Rule::Window { .. } => Self::Window(Window::default()),
+            Rule::Budget { .. } => Self::Budget(Budget::default()),
+        }
+    }
+
+    /// Shows the cell the rule of a claim and the time. A cell of another kind of rule begins anew.
+    pub fn observe(&mut self, rule: Rule, now: u64) {
+        match (self, rule) {
+            (Self::Window(window), Rule::Window { period_ms, .. }) => window.observe(period_ms, now),
+            (Self::Budget(budget), Rule::Budget { end_ms, .. }) => budget.observe(end_ms),
+            (other, _) => {
+                *other = Self::new(rule);
+                other.observe(rule, now);
+            }
+        }
+    }
+
+    /// Whether `amount` more units keep to `limit`.
+    #[must_use]
+    pub fn fit(&self, limit: u64, amount: u64, now: u64) -> Fit {
+        match self {
+            Self::Window(window) => window.fit(limit, amount, now),
+            Self::Budget(budget) => budget.fit(limit, amount, now),
+        }
+    }
+
+    /// Counts units that fit. The mark is kept with the hold, for its settlement.
+    pub fn take(&mut self, amount: u64) -> Mark {
+        match self {
+            Self::Window(window) => window.take(amount),
+            Self::Budget(budget) => {
+                budget.take(amount);
+                Mark::default()
+            }
+        }
+    }
+
+    /// Replaces what was held by the real amount.
+    pub fn correct(&mut self, mark: Mark, held: u64, real: u64) {
+        match self {
+            Self::Window(window) => window.correct(mark, held, real),
+            Self::Budget(budget) => budget.correct(held, real),
+        }
+    }
+
+    /// What is left of `limit`.
+    #[must_use]
+    pub fn standing(&self, limit: u64, now: u64) -> Standing {
+        match self {
+            Self::Window(window) => window.standing(limit, now),
+            Self::Budget(budget) => budget.standing(limit, now),
+        }
+    }
+
+    /// Units settled and held.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        match self {
+            Self::Window(window) => window.used(),
+            Self::Budget(budget) => budget.used(),
+        }
+    }
+
+    /// Whether what was held at `mark` is still among them.
+    #[must_use]
+    pub fn counts(&self, mark: Mark) -> bool {
+        match self {
+            Self::Window(window) => window.counts(mark),
+            Self::Budget(_) => true,
+        }
+    }
+
+    /// Whether nothing in the cell counts at `now`, so that it may be dropped. A budget that was dropped must not be
+    /// begun again: see [`Cell::closed`].
+    #[must_use]
+    pub fn is_over(&self, now: u64) -> bool {
+        match self {
+            Self::Window(window) => window.is_over(now),
+            Self::Budget(budget) => budget.end_ms() <= now,
+        }
+    }
+
+    /// What stands for a budget whose cell was dropped when its period had ended, should the clock go back into it:
+    /// what was spent is not known any more, so nothing is granted.
+    #[must_use]
+    pub fn closed(end_ms: u64) -> Self {
+        let mut budget = Budget::default();
+        budget.observe(end_ms);
+        budget.take(u64::MAX);
+        Self::Budget(budget)
+    }
+
+    /// The same cell as `now` finds it.
+    #[must_use]
+    pub fn seen(&self, now: u64) -> Self {
+        let mut cell = self.clone();
+        if let Self::Window(window) = &mut cell {
+            window.observe(window.period_ms(), now);
+        }
+        cell
+    }
+}

@@ -1,0 +1,457 @@
+//! One request and its answer: the walk of `wit/policy.wit`, with the sockets, the clock and the ledger added.
+//!
+//! It asks the policy, does what it says, and reports back. It never decides: every status, body, target and
+//! amount comes from the policy. Whatever happens on the way, [`Exchange::finish`] runs exactly once, at the
+//! latest when the exchange is dropped, and closes what was held.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use tollgate_ledger::{Claim, Reservation, Standing};
+
+use crate::body::Body;
+use crate::gateway::{Generation, Shell};
+use crate::policy::{Broken, wit};
+use crate::reading::{self, Unread};
+use crate::record::Record;
+use crate::relay::Relay;
+use crate::translate;
+use crate::upstream::{self, Received, Upstream};
+
+/// How long a hold lives without a sign of life. A running stream renews it.
+pub const LEASE: Duration = Duration::from_secs(600);
+
+/// Serves one request from its head to its answer. The answer's body may go on for long after.
+pub async fn serve<B>(shell: Arc<Shell>, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut exchange = Exchange::begin(shell);
+    match exchange.walk(request).await {
+        Ok(Decided { relay, received }) => exchange.relay(relay, received),
+        Err(Stop::Reply(reply)) => exchange.reply(reply),
+        Err(Stop::Failure(failure)) => exchange.refuse(&failure),
+        Err(Stop::Broken(broken)) => exchange.broken(&broken),
+    }
+}
+
+/// Why the walk ends before an answer is relayed.
+pub(crate) enum Stop {
+    /// The policy answers itself.
+    Reply(wit::Reply),
+    /// Something only the shell can see; the policy words it.
+    Failure(Failure),
+    /// The policy gave no answer.
+    Broken(Broken),
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// The failures of `variant failure`, owned.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Malformed(String),
+    HeadTooLarge(String),
+    BodyTooLarge(u64),
+    RequestTimeout,
+    UnknownKey,
+    Limited { claim: u32, retry_after_ms: Option<u64>, standings: Vec<Standing> },
+    LedgerUnavailable,
+    Unavailable(String),
+}
+
+/// An answer that the policy lets through.
+struct Decided {
+    relay: wit::Relay,
+    received: Received,
+}
+
+/// What the shell knows of one exchange.
+pub(crate) struct Exchange {
+    shell: Arc<Shell>,
+    generation: Arc<Generation>,
+    id: String,
+    started: Instant,
+    /// The policy's memory; empty before `identify`.
+    ticket: Vec<u8>,
+    hold: Option<Hold>,
+    record: Record,
+    finished: bool,
+}
+
+/// Claims that were granted and not yet settled.
+struct Hold {
+    claims: usize,
+    dispatched: bool,
+    renewed: Instant,
+}
+
+impl Exchange {
+    pub(crate) fn begin(shell: Arc<Shell>) -> Self {
+        let id = (shell.request_ids)();
+        let generation = shell.generation();
+        Self {
+            shell,
+            generation,
+            id,
+            started: Instant::now(),
+            ticket: Vec::new(),
+            hold: None,
+            record: Record::default(),
+            finished: false,
+        }
+    }
+
+    async fn walk<B>(&mut self, request: Request<B>) -> Result<Decided, Stop>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (head, body) = request.into_parts();
+        self.identify(&head)?;
+        let body = reading::read(body, self.generation.server.body_limit, self.generation.server.body_timeout)
+            .await
+            .map_err(|unread| Stop::Failure(unread.into()))?;
+        let admitted = self.admit(&body)?;
+        let standings = self.reserve(&admitted.claims).await?;
+
+        let (mut target, mut number) = (0, 1);
+        loop {
+            let (upstream, chosen) = self.target(&admitted.targets, target)?;
+            let received = self.attempt(&upstream, chosen, &head.headers, &body).await;
+            match self.judge(target, number, &received, &standings)? {
+                wit::Verdict::Relay(relay) => return self.decided(relay, received),
+                wit::Verdict::Retry(retry) => {
+                    self.ticket = retry.ticket;
+                    tokio::time::sleep(Duration::from_millis(retry.after_ms)).await;
+                    self.renew();
+                    (target, number) = (retry.target, number.saturating_add(1));
+                }
+                wit::Verdict::Reply(answered) => {
+                    self.ticket = answered.ticket;
+                    return Err(Stop::Reply(answered.reply));
+                }
+            }
+        }
+    }
+
+    fn identify(&mut self, head: &http::request::Parts) -> Result<(), Stop> {
+        let headers = translate::headers_for_guest(&head.headers, &self.generation.request_headers)
+            .map_err(|what| Stop::Failure(Failure::Malformed(what)))?;
+        let identity = self.generation.policy.call(|policy| {
+            policy.identify(wit::Head {
+                request_id: &self.id,
+                method: head.method.as_str(),
+                path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
+                headers: &headers,
+            })
+        })?;
+        match identity {
+            wit::Identity::Reply(reply) => Err(Stop::Reply(reply)),
+            wit::Identity::Caller(caller) => {
+                self.ticket = caller.ticket;
+                if caller.configured { Ok(()) } else { Err(Stop::Failure(Failure::UnknownKey)) }
+            }
+        }
+    }
+
+    fn admit(&mut self, body: &Bytes) -> Result<wit::Admitted, Stop> {
+        let now = (self.shell.clock)();
+        match self.generation.policy.call(|policy| policy.admit(&self.ticket, body, now))? {
+            wit::Admission::Reply(reply) => Err(Stop::Reply(reply)),
+            wit::Admission::Admitted(mut admitted) => {
+                self.ticket = std::mem::take(&mut admitted.ticket);
+                Ok(admitted)
+            }
+        }
+    }
+
+    /// Holds every claim, or none and ends the walk. INVARIANT (never over-admit): nothing is sent before.
+    async fn reserve(&mut self, claims: &[wit::Claim]) -> Result<Vec<Standing>, Stop> {
+        let claims: Vec<Claim> = claims.iter().map(translate::claim).collect();
+        let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        // The hold is noted first: if this future is dropped while the ledger works, it is still settled.
+        self.hold = Some(Hold { claims: claims.len(), dispatched: false, renewed: Instant::now() });
+        match self.shell.ledger.reserve(&self.id, &claims, lease, (self.shell.clock)()).await {
+            Ok(Reservation::Granted(standings)) => Ok(standings),
+            Ok(Reservation::Limited { claim, retry_after_ms, standings }) => {
+                self.hold = None;
+                let claim = u32::try_from(claim).unwrap_or(u32::MAX);
+                Err(Stop::Failure(Failure::Limited { claim, retry_after_ms, standings }))
+            }
+            Err(unavailable) => {
+                tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not answer");
+                Err(Stop::Failure(Failure::LedgerUnavailable))
+            }
+        }
+    }
+
+    /// The upstream that a target names. A policy that names one it was not given is broken.
+    fn target<'t>(
+        &self,
+        targets: &'t [wit::Target],
+        index: u32,
+    ) -> Result<(Arc<Upstream>, &'t wit::Target), Stop> {
+        let target = usize::try_from(index).ok().and_then(|index| targets.get(index));
+        let found = target.and_then(|t| self.generation.upstreams.get(&t.upstream).map(|u| (Arc::clone(u), t)));
+        found.ok_or_else(|| Stop::Broken(Broken::new("the policy chose a target that does not exist")))
+    }
+
+    async fn attempt(
+        &mut self,
+        upstream: &Upstream,
+        target: &wit::Target,
+        client: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Received, wit::Fault> {
+        let Some(body) = translate::edited(body, &target.edits) else {
+            tracing::error!(request_id = %self.id, "the policy's edits do not fit the body");
+            return Err(wit::Fault::Malformed);
+        };
+        let headers = translate::pick(client, &self.generation.forward_headers);
+        let before = self.dispatched();
+        self.mark_dispatched(true);
+        let received = upstream.send(&target.path, headers, body).await;
+        if let Err(wit::Fault::Connect) = received {
+            // Nothing was sent. The mark stood while we waited, in case this future is dropped.
+            self.mark_dispatched(before);
+        }
+        received
+    }
+
+    fn judge(
+        &mut self,
+        target: u32,
+        number: u32,
+        received: &Result<Received, wit::Fault>,
+        standings: &[Standing],
+    ) -> Result<wit::Verdict, Stop> {
+        let headers;
+        let outcome = match received {
+            Ok(received) => {
+                headers = translate::readable_headers(received.headers(), &self.generation.answer_headers);
+                wit::Outcome::Answer(wit::Answer {
+                    status: received.status().as_u16(),
+                    headers: &headers,
+                    body: received.whole().map(|body| &**body),
+                })
+            }
+            Err(fault) => wit::Outcome::Fault(*fault),
+        };
+        let standings: Vec<_> = standings.iter().map(translate::standing).collect();
+        let attempt = wit::Attempt { target, number, outcome, standings: &standings };
+        Ok(self.generation.policy.call(|policy| policy.judge(&self.ticket, attempt))?)
+    }
+
+    fn decided(
+        &mut self,
+        mut relay: wit::Relay,
+        received: Result<Received, wit::Fault>,
+    ) -> Result<Decided, Stop> {
+        self.ticket = std::mem::take(&mut relay.ticket);
+        match received {
+            Ok(received) => Ok(Decided { relay, received }),
+            Err(_) => Err(Stop::Broken(Broken::new("the policy relays an answer that there is not"))),
+        }
+    }
+}
+
+/// The ways an exchange is answered.
+impl Exchange {
+    /// Sends an upstream's answer. One that is here as a whole is settled now, a stream when it ends.
+    fn relay(mut self, relay: wit::Relay, received: Received) -> Response<Body> {
+        let status = received.status();
+        let mut headers = translate::pick(received.headers(), &self.generation.relay_headers);
+        translate::add_headers(&mut headers, &relay.headers);
+        self.record.status = status.as_u16();
+        self.stamp(&mut headers);
+        let body = match received.into_body() {
+            upstream::Answer::Whole(bytes) => {
+                self.finish(wit::Ending::Completed);
+                Body::whole(bytes)
+            }
+            upstream::Answer::Flowing(flowing) => Body::relay(Relay::new(self, flowing, relay.inspect)),
+        };
+        respond(status, headers, body)
+    }
+
+    /// Sends a reply of the policy's own making.
+    fn reply(mut self, reply: wit::Reply) -> Response<Body> {
+        let ending = if self.dispatched() { wit::Ending::Completed } else { wit::Ending::Undispatched };
+        let response = self.respond_with(reply);
+        self.finish(ending);
+        response
+    }
+
+    /// Sends the policy's words for a failure that only the shell can see.
+    pub(crate) fn refuse(mut self, failure: &Failure) -> Response<Body> {
+        let ticket = (!self.ticket.is_empty()).then_some(&*self.ticket);
+        let standings;
+        let guest = match failure {
+            Failure::Malformed(what) => wit::Failure::Malformed(what),
+            Failure::HeadTooLarge(what) => wit::Failure::HeadTooLarge(what),
+            Failure::BodyTooLarge(limit) => wit::Failure::BodyTooLarge(*limit),
+            Failure::RequestTimeout => wit::Failure::RequestTimeout,
+            Failure::UnknownKey => wit::Failure::UnknownKey,
+            Failure::Limited { claim, retry_after_ms, standings: list } => {
+                standings = list.iter().map(translate::standing).collect::<Vec<_>>();
+                wit::Failure::Limited(wit::Limited {
+                    claim: *claim,
+                    retry_after_ms: *retry_after_ms,
+                    standings: &standings,
+                })
+            }
+            Failure::LedgerUnavailable => wit::Failure::LedgerUnavailable,
+            Failure::Unavailable(what) => wit::Failure::Unavailable(what),
+        };
+        match self.generation.policy.call(|policy| policy.refuse(ticket, guest)) {
+            Ok(reply) => {
+                let response = self.respond_with(reply);
+                self.finish(wit::Ending::Undispatched);
+                response
+            }
+            Err(broken) => self.broken(&broken),
+        }
+    }
+
+    /// Answers 500 after a trap or a missed deadline, in the words of a fresh instance if it has any.
+    fn broken(mut self, broken: &Broken) -> Response<Body> {
+        tracing::error!(request_id = %self.id, cause = %broken, "the policy gave no answer");
+        let refused = self
+            .generation
+            .policy
+            .call_fresh(|policy| policy.refuse(None, wit::Failure::Internal(&self.id)))
+            .unwrap_or_else(|_| wit::Reply {
+                status: 500,
+                headers: Vec::new(),
+                body: format!(
+                    "{{\"error\":{{\"message\":\"The policy failed. Request id: {}\",\"type\":\"server_error\",\
+                     \"param\":null,\"code\":\"internal_error\"}}}}",
+                    self.id
+                )
+                .into_bytes(),
+            });
+        let response = self.respond_with(refused);
+        self.finish(wit::Ending::PolicyFailed);
+        response
+    }
+
+    fn respond_with(&mut self, reply: wit::Reply) -> Response<Body> {
+        let status = http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        let mut headers = HeaderMap::with_capacity(reply.headers.len().saturating_add(3));
+        translate::add_headers(&mut headers, &reply.headers);
+        self.record.status = status.as_u16();
+        self.stamp(&mut headers);
+        respond(status, headers, Body::whole(Bytes::from(reply.body)))
+    }
+
+    fn stamp(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = http::HeaderValue::from_str(&self.id) {
+            headers.insert("x-request-id", id);
+        }
+    }
+
+    fn mark_dispatched(&mut self, dispatched: bool) {
+        if let Some(hold) = &mut self.hold {
+            hold.dispatched = dispatched;
+        }
+    }
+
+    fn dispatched(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.dispatched)
+    }
+}
+
+/// What a flowing answer needs of its exchange.
+impl Exchange {
+    pub(crate) fn feed(&mut self, piece: wit::Piece<'_>) -> Result<wit::Output, Broken> {
+        let fed = self.generation.policy.call(|policy| policy.feed(&self.ticket, piece))?;
+        if let Some(ticket) = fed.ticket {
+            self.ticket = ticket;
+        }
+        Ok(fed.output)
+    }
+
+    pub(crate) fn first_byte(&mut self) {
+        self.record.first_byte.get_or_insert_with(|| self.started.elapsed());
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Keeps the hold alive, once half of its lease has passed.
+    pub(crate) fn renew(&mut self) {
+        let Some(hold) = &mut self.hold else { return };
+        if hold.renewed.elapsed() < LEASE / 2 {
+            return;
+        }
+        hold.renewed = Instant::now();
+        self.shell.books.renew(self.id.clone(), LEASE, (self.shell.clock)());
+    }
+
+    /// Closes the exchange: settles what is held, writes the record. INVARIANT (settle once): only the first
+    /// call does anything.
+    pub(crate) fn finish(&mut self, ending: wit::Ending) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        if let Some(hold) = self.hold.take() {
+            let settle = |policy: &mut crate::policy::Instance| policy.settle(&self.ticket, ending);
+            let policy = &self.generation.policy;
+            let settled = policy.call(settle).and_then(|settlement| {
+                if settlement.amounts.len() == hold.claims {
+                    Ok(settlement)
+                } else {
+                    Err(Broken::new("the policy settled another number of claims than it made"))
+                }
+            });
+            match settled {
+                Ok(settlement) => {
+                    self.record.usage = Some(settlement.usage);
+                    self.shell.books.settle(self.id.clone(), settlement.amounts, (self.shell.clock)());
+                }
+                Err(broken) => {
+                    tracing::error!(request_id = %self.id, cause = %broken, "the policy did not settle");
+                    self.shell.books.settle_without_policy(
+                        self.id.clone(),
+                        hold.dispatched,
+                        (self.shell.clock)(),
+                    );
+                }
+            }
+        }
+        self.record.write(&self.id, ending, self.started.elapsed());
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let ending = if self.dispatched() { wit::Ending::ClientLeft } else { wit::Ending::Undispatched };
+        self.finish(ending);
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge(limit) => Self::BodyTooLarge(limit),
+            Unread::TooSlow => Self::RequestTimeout,
+            Unread::Malformed(what) => Self::Malformed(what),
+        }
+    }
+}
+
+fn respond(status: http::StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,62 @@
+//! The Tollgate gateway as a library: a [`Gateway`] is a `tower` service over `http` types, and [`Server`] is the
+//! HTTP/1.1 server that the `tollgate` binary puts around it.
+//!
+//! Everything that decides is the policy component (see `wit/policy.wit`); this crate is a shell around it. It
+//! owns sockets, secrets, the clock and the ledger, and does what the policy says. Start reading at
+//! `exchange.rs`.
+//!
+//! ```
+//! use http::Request;
+//! use http_body_util::{BodyExt as _, Empty};
+//! use tollgate::{Gateway, tower_service::Service as _};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = r#"
+//!     [upstreams.local]
+//!     base_url = "http://127.0.0.1:9000/v1"
+//!
+//!     [[models]]
+//!     name = "small"
+//!     targets = [{ upstream = "local" }]
+//!     price = "free"
+//! "#;
+//! let mut gateway = Gateway::builder(config).build()?;
+//!
+//! let request = Request::get("/v1/models").body(Empty::<bytes::Bytes>::new())?;
+//! let response = gateway.call(request).await?;
+//! assert_eq!(response.status(), 401); // no key, no models
+//! let body = response.into_body().collect().await?.to_bytes();
+//! assert!(String::from_utf8_lossy(&body).contains("invalid_api_key"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod books;
+mod config;
+pub mod demo;
+mod exchange;
+mod framing;
+mod gateway;
+pub mod key;
+pub mod policy;
+pub mod provider;
+mod reading;
+mod record;
+mod relay;
+mod reload;
+mod server;
+mod tls;
+mod translate;
+mod upstream;
+
+pub use body::Body;
+pub use config::{Config, ServerSettings, UpstreamSettings};
+pub use exchange::LEASE;
+pub use gateway::{Builder, Gateway, NotLoaded, PolicySource};
+pub use relay::Cut;
+pub use reload::watch;
+pub use server::Server;
+pub use tollgate_document::Problem;
+pub use tower_service;

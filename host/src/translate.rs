@@ -1,0 +1,132 @@
+//! Between HTTP and the interface: headers one way and the other, claims, edits. No decisions.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::policy::wit;
+
+/// The client's headers that the policy asked for. One that is not visible ASCII is the client's mistake.
+pub(crate) fn headers_for_guest<'h>(
+    headers: &'h HeaderMap,
+    wanted: &'h [HeaderName],
+) -> Result<Vec<wit::HeaderParam<'h>>, String> {
+    let mut list = Vec::new();
+    for name in wanted {
+        for value in headers.get_all(name) {
+            let value =
+                value.to_str().map_err(|_| format!("the header {name} has bytes that are not visible ASCII"))?;
+            list.push(wit::HeaderParam { name: name.as_str(), value });
+        }
+    }
+    Ok(list)
+}
+
+/// An upstream's headers that the policy asked for, without those that are no text.
+pub(crate) fn readable_headers<'h>(
+    headers: &'h HeaderMap,
+    wanted: &'h [HeaderName],
+) -> Vec<wit::HeaderParam<'h>> {
+    let mut list = Vec::new();
+    for name in wanted {
+        for value in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+            list.push(wit::HeaderParam { name: name.as_str(), value });
+        }
+    }
+    list
+}
+
+/// Only the headers named.
+pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut picked = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            picked.append(name, value.clone());
+        }
+    }
+    picked
+}
+
+/// Adds the policy's headers. A header that HTTP cannot carry is left out and said so: it is a policy's bug,
+/// and the answer is worth more than the header.
+pub(crate) fn add_headers(to: &mut HeaderMap, headers: &[wit::HeaderResult]) {
+    for header in headers {
+        match (HeaderName::from_bytes(header.name.as_bytes()), HeaderValue::from_str(&header.value)) {
+            (Ok(name), Ok(value)) => {
+                to.append(name, value);
+            }
+            _ => tracing::error!(header = %header.name, "the policy made a header that HTTP cannot carry"),
+        }
+    }
+}
+
+/// The body after the policy's edits; none if they do not fit it.
+pub(crate) fn edited(body: &Bytes, edits: &[wit::Edit]) -> Option<Bytes> {
+    if edits.is_empty() {
+        return Some(body.clone());
+    }
+    let added: usize = edits.iter().map(|edit| edit.bytes.len()).sum();
+    let mut out = BytesMut::with_capacity(body.len().saturating_add(added));
+    let mut kept = 0;
+    for edit in edits {
+        let (start, end) = (usize::try_from(edit.start).ok()?, usize::try_from(edit.end).ok()?);
+        if end < start {
+            return None;
+        }
+        out.extend_from_slice(body.get(kept..start)?);
+        out.extend_from_slice(&edit.bytes);
+        kept = end;
+    }
+    out.extend_from_slice(body.get(kept..)?);
+    Some(out.freeze())
+}
+
+/// A claim of the policy as the ledger takes it.
+pub(crate) fn claim(claim: &wit::Claim) -> tollgate_ledger::Claim {
+    let rule = match claim.rule {
+        wit::Rule::Window(wit::Window { limit, period_ms }) => tollgate_ledger::Rule::Window { limit, period_ms },
+        wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => {
+            tollgate_ledger::Rule::Budget { limit, start_ms, end_ms }
+        }
+    };
+    tollgate_ledger::Claim { cell: claim.cell.clone(), rule, amount: claim.amount }
+}
+
+/// What the ledger says of a claim, as the policy takes it.
+pub(crate) fn standing(standing: &tollgate_ledger::Standing) -> wit::Standing {
+    wit::Standing { remaining: standing.remaining, reset_ms: standing.reset_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit(start: u32, end: u32, bytes: &str) -> wit::Edit {
+        wit::Edit { start, end, bytes: bytes.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn edits_replace_and_insert_in_order() {
+        let body = Bytes::from_static(b"0123456789");
+        let edits = [edit(0, 0, "<"), edit(2, 4, "ab"), edit(10, 10, ">")];
+        assert_eq!(edited(&body, &edits).unwrap(), "<01ab456789>");
+    }
+
+    #[test]
+    fn a_body_without_edits_is_the_same_memory() {
+        let body = Bytes::from_static(b"0123456789");
+        assert_eq!(edited(&body, &[]).unwrap().as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn edits_that_do_not_fit_are_refused() {
+        let body = Bytes::from_static(b"0123456789");
+        for edits in [
+            vec![edit(4, 2, "")],
+            vec![edit(0, 11, "")],
+            vec![edit(11, 11, "")],
+            vec![edit(5, 6, ""), edit(2, 3, "")],
+        ] {
+            assert_eq!(edited(&body, &edits), None, "{edits:?}");
+        }
+    }
+}

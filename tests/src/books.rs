@@ -1,0 +1,64 @@
+//! The ledger as vectors write it: what happened before, and what every cell holds after.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tollgate_ledger::{Charge, Claim, Ledger, Memory, Pending, Reservation, Rule, Standing};
+use tollgate_policy::message;
+
+use crate::outcome::Cell;
+use crate::vector::Prior;
+
+/// How long every hold lives.
+pub const LEASE_MS: u64 = 600_000;
+
+/// A ledger that has seen what came before.
+pub fn before(priors: &[Prior], now_ms: u64) -> Memory {
+    let ledger = Memory::new();
+    for (index, prior) in priors.iter().enumerate() {
+        let at = now_ms - prior.ago_ms;
+        for (kind, amount) in [("settled", prior.settled), ("held", prior.held)] {
+            let claim = Claim { cell: prior.cell.clone(), rule: rule(prior.rule()), amount };
+            let hold = format!("{kind}-{index}");
+            let reservation = now(ledger.reserve(&hold, &[claim], LEASE_MS, at));
+            assert!(matches!(reservation, Reservation::Granted(_)), "{prior:?} was not granted");
+            if kind == "settled" {
+                now(ledger.settle(&hold, Charge::Held, at));
+            }
+        }
+    }
+    ledger
+}
+
+/// What every cell holds that holds anything; an empty cell is as good as none.
+pub fn cells(ledger: &Memory, now_ms: u64) -> BTreeMap<String, Cell> {
+    let cells = ledger.snapshot(now_ms).cells.into_iter().filter(|cell| cell.used > 0);
+    cells.map(|cell| (cell.name, Cell { settled: cell.used - cell.held, held: cell.held })).collect()
+}
+
+/// The answer of a ledger that never makes anyone wait.
+pub fn now<T>(mut pending: Pending<'_, T>) -> T {
+    match Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(answer)) => answer,
+        Poll::Ready(Err(unavailable)) => panic!("{unavailable}"),
+        Poll::Pending => panic!("the ledger in memory waits for nothing"),
+    }
+}
+
+/// A claim of the policy, for the ledger.
+pub fn claim(claim: &message::Claim) -> Claim {
+    Claim { cell: claim.cell.clone(), rule: rule(claim.rule), amount: claim.amount }
+}
+
+/// A standing of the ledger, for the policy.
+pub fn standing(standing: &Standing) -> message::Standing {
+    message::Standing { remaining: standing.remaining, reset_ms: standing.reset_ms }
+}
+
+fn rule(rule: message::Rule) -> Rule {
+    match rule {
+        message::Rule::Window { limit, period_ms } => Rule::Window { limit, period_ms },
+        message::Rule::Budget { limit, start_ms, end_ms } => Rule::Budget { limit, start_ms, end_ms },
+    }
+}

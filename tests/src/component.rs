@@ -1,0 +1,234 @@
+//! The policy component as the reference walk sees it: the host library's instances behind [`Policy`], with the
+//! crate's own types on this side. Conversions only.
+
+use std::sync::Arc;
+
+use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
+use tollgate_policy::message::{
+    Admission, Admitted, Attempt, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Identified, Identity,
+    Outcome, Output, Piece, Problem, Reply, Rule, Settings, Settlement, Target, Usage, Verdict,
+};
+
+use crate::policy::{Headers, Load, Loaded, Policy, Trap};
+
+/// Loads policies of one component.
+pub struct Components {
+    component: Component,
+    /// Whether every call runs on an instance that was never used before.
+    fresh: bool,
+}
+
+impl Components {
+    /// The component that is built into the host library.
+    pub fn embedded() -> Self {
+        let engine = Engine::new().expect("an engine starts here");
+        Self { component: engine.embedded().expect("the embedded component is sound"), fresh: false }
+    }
+
+    /// The same, with a fresh instance for each call.
+    pub fn fresh(self) -> Self {
+        Self { fresh: true, ..self }
+    }
+}
+
+impl Load for Components {
+    fn load(&self, settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
+        let (tables, upstreams) = (settings.shell_tables.clone(), settings.upstreams.clone());
+        match Warm::load(self.component.clone(), settings.config.to_owned(), tables, upstreams) {
+            Ok(warm) => {
+                let names = warm.headers();
+                let headers = Headers {
+                    request: names.request.clone(),
+                    forward: names.forward.clone(),
+                    answer: names.answer.clone(),
+                    relay: names.relay.clone(),
+                };
+                Ok(Loaded { policy: Box::new(Called { warm: Arc::new(warm), fresh: self.fresh }), headers })
+            }
+            Err(Refused::Problems(problems)) => Err(problems.into_iter().map(problem).collect()),
+            Err(Refused::Broken(broken)) => panic!("the component did not load: {broken}"),
+        }
+    }
+}
+
+struct Called {
+    warm: Arc<Warm>,
+    fresh: bool,
+}
+
+impl Called {
+    fn call<T>(&self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Trap> {
+        let answer = if self.fresh { self.warm.call_fresh(call) } else { self.warm.call(call) };
+        answer.map_err(|broken| Trap(broken.to_string()))
+    }
+}
+
+impl Policy for Called {
+    fn identify(&mut self, head: &Head) -> Result<Identity, Trap> {
+        let headers = borrowed(&head.headers);
+        let head = wit::Head {
+            request_id: &head.request_id,
+            method: &head.method,
+            path: &head.path,
+            headers: &headers,
+        };
+        Ok(match self.call(|policy| policy.identify(head))? {
+            wit::Identity::Reply(answer) => Identity::Reply(reply(answer)),
+            wit::Identity::Caller(caller) => Identity::Caller(Identified {
+                ticket: caller.ticket,
+                digest: caller.digest.try_into().expect("a digest is 32 bytes"),
+                configured: caller.configured,
+            }),
+        })
+    }
+
+    fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> Result<Admission, Trap> {
+        Ok(match self.call(|policy| policy.admit(ticket, body, now))? {
+            wit::Admission::Reply(answer) => Admission::Reply(reply(answer)),
+            wit::Admission::Admitted(admitted) => Admission::Admitted(Admitted {
+                ticket: admitted.ticket,
+                claims: admitted.claims.into_iter().map(claim).collect(),
+                targets: admitted.targets.into_iter().map(target).collect(),
+            }),
+        })
+    }
+
+    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap> {
+        let headers;
+        let outcome = match &attempt.outcome {
+            Outcome::Fault(why) => wit::Outcome::Fault(fault(*why)),
+            Outcome::Answer(answer) => {
+                headers = borrowed(&answer.headers);
+                wit::Outcome::Answer(wit::Answer {
+                    status: answer.status,
+                    headers: &headers,
+                    body: answer.body.as_deref(),
+                })
+            }
+        };
+        let standings = standings(&attempt.standings);
+        let (target, number) = (attempt.target, attempt.number);
+        let attempt = wit::Attempt { target, number, outcome, standings: &standings };
+        Ok(match self.call(|policy| policy.judge(ticket, attempt))? {
+            wit::Verdict::Relay(relay) => {
+                Verdict::Relay { ticket: relay.ticket, headers: owned(relay.headers), inspect: relay.inspect }
+            }
+            wit::Verdict::Retry(retry) => {
+                Verdict::Retry { ticket: retry.ticket, target: retry.target, after_ms: retry.after_ms }
+            }
+            wit::Verdict::Reply(answered) => {
+                Verdict::Reply { ticket: answered.ticket, reply: reply(answered.reply) }
+            }
+        })
+    }
+
+    fn feed(&mut self, ticket: &[u8], piece: Piece<'_>) -> Result<Fed, Trap> {
+        let piece = match piece {
+            Piece::Chunk(bytes) => wit::Piece::Chunk(bytes),
+            Piece::End => wit::Piece::End,
+            Piece::Broken(why) => wit::Piece::Broken(fault(why)),
+        };
+        let fed = self.call(|policy| policy.feed(ticket, piece))?;
+        let output = match fed.output {
+            wit::Output::Pass => Output::Pass,
+            wit::Output::Replace(bytes) => Output::Replace(bytes),
+            wit::Output::Stop(bytes) => Output::Stop(bytes),
+        };
+        Ok(Fed { ticket: fed.ticket, output })
+    }
+
+    fn settle(&mut self, ticket: &[u8], ending: Ending) -> Result<Settlement, Trap> {
+        let ending = match ending {
+            Ending::Undispatched => wit::Ending::Undispatched,
+            Ending::Completed => wit::Ending::Completed,
+            Ending::ClientLeft => wit::Ending::ClientLeft,
+            Ending::UpstreamBroke => wit::Ending::UpstreamBroke,
+            Ending::PolicyFailed => wit::Ending::PolicyFailed,
+        };
+        let settlement = self.call(|policy| policy.settle(ticket, ending))?;
+        Ok(Settlement { amounts: settlement.amounts, usage: usage(settlement.usage) })
+    }
+
+    fn refuse(&mut self, ticket: Option<&[u8]>, failure: &Failure) -> Result<Reply, Trap> {
+        let list;
+        let failure = match failure {
+            Failure::Malformed(what) => wit::Failure::Malformed(what),
+            Failure::HeadTooLarge(what) => wit::Failure::HeadTooLarge(what),
+            Failure::BodyTooLarge(limit) => wit::Failure::BodyTooLarge(*limit),
+            Failure::RequestTimeout => wit::Failure::RequestTimeout,
+            Failure::UnknownKey => wit::Failure::UnknownKey,
+            Failure::Limited { claim, retry_after_ms, standings: all } => {
+                list = standings(all);
+                let (claim, retry_after_ms) = (*claim, *retry_after_ms);
+                wit::Failure::Limited(wit::Limited { claim, retry_after_ms, standings: &list })
+            }
+            Failure::LedgerUnavailable => wit::Failure::LedgerUnavailable,
+            Failure::Unavailable(what) => wit::Failure::Unavailable(what),
+            Failure::Internal(id) => wit::Failure::Internal(id),
+        };
+        self.call(|policy| policy.refuse(ticket, failure)).map(reply)
+    }
+}
+
+fn borrowed(headers: &[Header]) -> Vec<wit::HeaderParam<'_>> {
+    headers.iter().map(|header| wit::HeaderParam { name: &header.name, value: &header.value }).collect()
+}
+
+fn owned(headers: Vec<wit::HeaderResult>) -> Vec<Header> {
+    headers.into_iter().map(|header| Header { name: header.name, value: header.value }).collect()
+}
+
+fn reply(reply: wit::Reply) -> Reply {
+    Reply { status: reply.status, headers: owned(reply.headers), body: reply.body }
+}
+
+fn standings(list: &[tollgate_policy::message::Standing]) -> Vec<wit::Standing> {
+    list.iter().map(|s| wit::Standing { remaining: s.remaining, reset_ms: s.reset_ms }).collect()
+}
+
+fn claim(claim: wit::Claim) -> Claim {
+    let rule = match claim.rule {
+        wit::Rule::Window(wit::Window { limit, period_ms }) => Rule::Window { limit, period_ms },
+        wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => Rule::Budget { limit, start_ms, end_ms },
+    };
+    Claim { cell: claim.cell, rule, amount: claim.amount }
+}
+
+fn target(target: wit::TargetResult) -> Target {
+    let edit = |edit: wit::EditResult| Edit { start: edit.start, end: edit.end, bytes: edit.bytes };
+    Target {
+        upstream: target.upstream,
+        path: target.path,
+        edits: target.edits.into_iter().map(edit).collect(),
+    }
+}
+
+fn fault(fault: Fault) -> wit::Fault {
+    match fault {
+        Fault::Connect => wit::Fault::Connect,
+        Fault::Timeout => wit::Fault::Timeout,
+        Fault::Closed => wit::Fault::Closed,
+        Fault::Malformed => wit::Fault::Malformed,
+    }
+}
+
+fn problem(problem: wit::ProblemResult) -> Problem {
+    Problem { at: problem.at, line: problem.line, message: problem.message }
+}
+
+/// A usage record of the interface, as the crate has it.
+pub fn usage(usage: wit::Usage) -> Usage {
+    Usage {
+        key: usage.key,
+        model: usage.model,
+        upstream: usage.upstream,
+        upstream_model: usage.upstream_model,
+        input_tokens: usage.input_tokens,
+        cached_input_tokens: usage.cached_input_tokens,
+        output_tokens: usage.output_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        estimated: usage.estimated,
+        charge: usage.charge,
+        currency: usage.currency,
+    }
+}

@@ -1,0 +1,297 @@
+//! The walk of `wit/policy.wit`, as plain as it can be written: one exchange, in memory, without time.
+//!
+//! This is the reading of the interface that every shell is held to. It acts (reserves, "sends" to a script, edits
+//! bodies) and never decides. What the interface promises about the policy's answers is asserted here, at the call.
+
+use tollgate_ledger::{Charge, Ledger, Memory, Reservation};
+use tollgate_policy::message::{
+    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity, Outcome as Tried,
+    Output, Piece, Reply, Standing, Target, Verdict,
+};
+
+use crate::books;
+use crate::outcome::{Outcome, Received, Sent, problem_line};
+use crate::policy::{Headers, Load, Policy};
+use crate::script::Script;
+use crate::setup;
+use crate::vector::{self, Request, Vector, headers};
+
+/// The id of every exchange in a vector.
+pub const REQUEST_ID: &str = "vector";
+/// An answer that is no stream is judged with its body up to this many bytes.
+const WHOLE_LIMIT: usize = 1 << 20;
+
+/// Runs a vector.
+pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
+    let config = vector.config.text();
+    let loaded = match load.load(&setup::settings(&config)) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            assert!(!problems.is_empty(), "a refused configuration has a problem");
+            return Outcome { problems: problems.iter().map(problem_line).collect(), ..Outcome::default() };
+        }
+    };
+    let Some(request) = &vector.request else { return Outcome::default() };
+    let mut walk = Walk {
+        policy: loaded.policy,
+        names: loaded.headers,
+        request,
+        body_limit: setup::body_limit(&config),
+        now: vector.now.ms,
+        ledger: (!vector.ledger_unavailable).then(|| books::before(&vector.ledger, vector.now.ms)),
+        script: Script::new(&vector.provider),
+        ticket: Vec::new(),
+        outcome: Outcome::default(),
+    };
+    walk.exchange();
+    let left = walk.script.left();
+    assert!(left.is_empty(), "{left:?} were not asked; the client got {:?}", walk.outcome.client.map(|c| c.lossy()));
+    walk.outcome.ledger = walk.ledger.as_ref().map(|ledger| books::cells(ledger, walk.now)).unwrap_or_default();
+    walk.outcome
+}
+
+struct Walk<'v> {
+    policy: Box<dyn Policy>,
+    names: Headers,
+    request: &'v Request,
+    body_limit: u64,
+    now: u64,
+    ledger: Option<Memory>,
+    script: Script,
+    ticket: Vec<u8>,
+    outcome: Outcome,
+}
+
+impl Walk<'_> {
+    fn exchange(&mut self) {
+        let head = Head {
+            request_id: REQUEST_ID.into(),
+            method: self.request.method.clone(),
+            path: self.request.path.clone(),
+            headers: pick(&headers(&self.request.headers), &self.names.request),
+        };
+        let caller = match self.policy.identify(&head).unwrap() {
+            Identity::Reply(reply) => return self.reply(reply),
+            Identity::Caller(caller) => caller,
+        };
+        self.ticket = caller.ticket;
+        if !caller.configured {
+            return self.refuse(&Failure::UnknownKey);
+        }
+        let body = self.request.body.bytes();
+        if body.len() as u64 > self.body_limit {
+            return self.refuse(&Failure::BodyTooLarge(self.body_limit));
+        }
+        let admitted = match self.policy.admit(&self.ticket, body, self.now).unwrap() {
+            Admission::Reply(reply) => return self.reply(reply),
+            Admission::Admitted(admitted) => admitted,
+        };
+        self.ticket = admitted.ticket.clone();
+        let Some(standings) = self.reserve(&admitted) else { return };
+        let ending = self.attempts(&admitted, &standings);
+        self.settle(ending, &admitted);
+    }
+
+    /// Holds the claims, or answers.
+    fn reserve(&mut self, admitted: &Admitted) -> Option<Vec<Standing>> {
+        let Some(ledger) = &self.ledger else {
+            self.refuse(&Failure::LedgerUnavailable);
+            return None;
+        };
+        let claims: Vec<_> = admitted.claims.iter().map(books::claim).collect();
+        match books::now(ledger.reserve(REQUEST_ID, &claims, books::LEASE_MS, self.now)) {
+            Reservation::Granted(standings) => Some(standings.iter().map(books::standing).collect()),
+            Reservation::Limited { claim, retry_after_ms, standings } => {
+                let standings = standings.iter().map(books::standing).collect();
+                self.refuse(&Failure::Limited { claim: claim as u32, retry_after_ms, standings });
+                None
+            }
+        }
+    }
+
+    /// Tries targets as the policy says and answers the client.
+    fn attempts(&mut self, admitted: &Admitted, standings: &[Standing]) -> Ending {
+        let mut dispatched = false;
+        let (mut target, mut number) = (0, 1);
+        loop {
+            assert!(number < 20, "the policy tries for ever");
+            let answer = self.send(&admitted.targets[target as usize]);
+            dispatched |= answer.ending != vector::Ending::Refuse;
+            if self.request.leaves && !answer.is_event_stream() && is_silent(answer.ending) {
+                return Ending::ClientLeft;
+            }
+            let outcome = self.tried(&answer);
+            let attempt = Attempt { target, number, outcome, standings: standings.to_vec() };
+            match self.policy.judge(&self.ticket, &attempt).unwrap() {
+                Verdict::Relay { ticket, headers, inspect } => {
+                    self.ticket = ticket;
+                    return self.relay(&answer, &attempt.outcome, headers, inspect);
+                }
+                Verdict::Retry { ticket, target: next, after_ms: _ } => {
+                    self.ticket = ticket;
+                    (target, number) = (next, number + 1);
+                }
+                Verdict::Reply { ticket, reply } => {
+                    self.ticket = ticket;
+                    self.reply(reply);
+                    return if dispatched { Ending::Completed } else { Ending::Undispatched };
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, target: &Target) -> vector::Answer {
+        let answer = self.script.next(&target.upstream);
+        if answer.ending != vector::Ending::Refuse {
+            self.outcome.upstream.push(Sent {
+                upstream: target.upstream.clone(),
+                path: target.path.clone(),
+                headers: sorted(pick(&headers(&self.request.headers), &self.names.forward)),
+                body: edited(self.request.body.bytes(), &target.edits),
+            });
+        }
+        answer
+    }
+
+    /// What the shell reports of an answer.
+    fn tried(&self, answer: &vector::Answer) -> Tried {
+        let whole = answer.pieces().concat();
+        let streams = answer.is_event_stream() || whole.len() > WHOLE_LIMIT;
+        let body = match answer.ending {
+            vector::Ending::Refuse => return Tried::Fault(Fault::Connect),
+            vector::Ending::CloseBeforeHead => return Tried::Fault(Fault::Closed),
+            vector::Ending::HangBeforeHead => return Tried::Fault(Fault::Timeout),
+            vector::Ending::Garbage => return Tried::Fault(Fault::Malformed),
+            vector::Ending::Close if !streams => return Tried::Fault(Fault::Closed),
+            vector::Ending::Hang if !streams => return Tried::Fault(Fault::Timeout),
+            _ => (!streams).then_some(whole),
+        };
+        let headers = pick(&headers(&answer.headers), &self.names.answer);
+        Tried::Answer(Answer { status: answer.status, headers, body })
+    }
+
+    fn relay(&mut self, answer: &vector::Answer, tried: &Tried, added: Vec<Header>, inspect: bool) -> Ending {
+        let Tried::Answer(judged) = tried else { panic!("the policy relays an answer that there is not") };
+        assert_sound(&added);
+        let mut list = pick(&headers(&answer.headers), &self.names.relay);
+        list.extend(added);
+        let mut received =
+            Received { status: answer.status, headers: sorted(list), body: Vec::new(), cut: false };
+        let ending = match &judged.body {
+            Some(whole) => {
+                received.body.clone_from(whole);
+                Ending::Completed
+            }
+            None => self.flow(answer, inspect, &mut received),
+        };
+        self.outcome.client = Some(received);
+        ending
+    }
+
+    /// Passes a stream on, piece by piece.
+    fn flow(&mut self, answer: &vector::Answer, inspect: bool, received: &mut Received) -> Ending {
+        for chunk in answer.pieces() {
+            match self.feed(Piece::Chunk(&chunk), inspect) {
+                Output::Pass => received.body.extend(chunk),
+                Output::Replace(bytes) => received.body.extend(bytes),
+                Output::Stop(bytes) => {
+                    received.body.extend(bytes);
+                    return Ending::Completed;
+                }
+            }
+        }
+        let (last, ending) = match answer.ending {
+            vector::Ending::Complete => (Piece::End, Ending::Completed),
+            _ if self.request.leaves => {
+                received.cut = true;
+                return Ending::ClientLeft;
+            }
+            vector::Ending::Close => (Piece::Broken(Fault::Closed), Ending::UpstreamBroke),
+            vector::Ending::Hang => (Piece::Broken(Fault::Timeout), Ending::UpstreamBroke),
+            other => panic!("a stream does not end with {other:?}"),
+        };
+        match self.feed(last, inspect) {
+            Output::Pass => received.cut = ending == Ending::UpstreamBroke,
+            Output::Replace(bytes) | Output::Stop(bytes) => received.body.extend(bytes),
+        }
+        ending
+    }
+
+    fn feed(&mut self, piece: Piece<'_>, inspect: bool) -> Output {
+        if !inspect {
+            return Output::Pass;
+        }
+        let fed = self.policy.feed(&self.ticket, piece).unwrap();
+        if let Some(ticket) = fed.ticket {
+            self.ticket = ticket;
+        }
+        fed.output
+    }
+
+    fn settle(&mut self, ending: Ending, admitted: &Admitted) {
+        let settlement = self.policy.settle(&self.ticket, ending).unwrap();
+        assert_eq!(settlement.amounts.len(), admitted.claims.len(), "one amount for each claim");
+        let ledger = self.ledger.as_ref().unwrap();
+        books::now(ledger.settle(REQUEST_ID, Charge::Amounts(&settlement.amounts), self.now));
+        self.outcome.usage = Some(settlement.usage);
+        self.outcome.ending = Some(ending_name(ending).into());
+    }
+
+    fn refuse(&mut self, failure: &Failure) {
+        let reply = self.policy.refuse(Some(&self.ticket), failure).unwrap();
+        self.reply(reply);
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        assert!((200..600).contains(&reply.status), "{} is no status of a reply", reply.status);
+        assert_sound(&reply.headers);
+        let headers = sorted(reply.headers);
+        self.outcome.client = Some(Received { status: reply.status, headers, body: reply.body, cut: false });
+    }
+}
+
+/// The name of an ending, as the WIT has it.
+pub fn ending_name(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Undispatched => "undispatched",
+        Ending::Completed => "completed",
+        Ending::ClientLeft => "client-left",
+        Ending::UpstreamBroke => "upstream-broke",
+        Ending::PolicyFailed => "policy-failed",
+    }
+}
+
+/// The same headers in the order of their names, repeated ones in theirs.
+pub fn sorted(mut headers: Vec<Header>) -> Vec<Header> {
+    headers.sort_by(|a, b| a.name.cmp(&b.name));
+    headers
+}
+
+fn is_silent(ending: vector::Ending) -> bool {
+    matches!(ending, vector::Ending::Hang | vector::Ending::HangBeforeHead)
+}
+
+fn pick(headers: &[Header], names: &[String]) -> Vec<Header> {
+    headers.iter().filter(|header| names.contains(&header.name)).cloned().collect()
+}
+
+/// The shell makes framing and the request id, and HTTP carries only visible ASCII.
+fn assert_sound(headers: &[Header]) {
+    for Header { name, value } in headers {
+        assert!(!["content-length", "transfer-encoding", "x-request-id", "connection"].contains(&&**name), "{name}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
+        assert!(value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)), "{name}: {value:?}");
+    }
+}
+
+fn edited(body: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let (mut out, mut kept) = (Vec::new(), 0);
+    for edit in edits {
+        assert!(kept <= edit.start && edit.start <= edit.end, "edits ascend and do not overlap: {edits:?}");
+        out.extend_from_slice(&body[kept as usize..edit.start as usize]);
+        out.extend_from_slice(&edit.bytes);
+        kept = edit.end;
+    }
+    out.extend_from_slice(&body[kept as usize..]);
+    out
+}

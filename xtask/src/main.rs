@@ -1,0 +1,49 @@
+//! What a person types: `cargo xtask up`, `cargo xtask test`, `cargo xtask bench`.
+//!
+//! It starts the tools that do the work and says what it starts, how long it took and, when something fails, the
+//! command that repeats it. It adds what is missing where it can, and says how to add it where it cannot.
+
+mod bench;
+mod python;
+mod step;
+mod test;
+mod tools;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  up [ARGS]         build the gateway and start it with its built-in provider (`tollgate serve --demo ARGS`)
+  test [STEPS]      run every check, or only the steps named
+  bench [--quick] [--noise]
+                    build for release and measure against a bare proxy; --noise measures the machine itself
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    match args.split_first() {
+        Some((command, rest)) if command == "up" => up::up(rest),
+        Some((command, rest)) if command == "test" => test::test(rest),
+        Some((command, rest)) if command == "bench" => bench::bench(rest),
+        Some((command, _)) if ["help", "-h", "--help"].contains(&command.as_str()) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some((command, _)) => anyhow::bail!("there is no command `{command}`\n\n{USAGE}"),
+        None => anyhow::bail!("a command is missing\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,106 @@
+//! `cargo xtask test`: every check there is, in an order that fails early, and nothing twice.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{python, step, tools};
+
+/// A named part of the checks.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "the source is formatted", run: fmt },
+    Step { name: "deny", about: "dependencies keep the rules of deny.toml", run: deny },
+    Step { name: "clippy", about: "no lint in the workspace", run: clippy },
+    Step { name: "clippy-component", about: "no lint in the component, for wasm", run: clippy_component },
+    Step {
+        name: "cargo",
+        about: "unit, property, vector, end-to-end and documentation tests",
+        run: cargo_test,
+    },
+    Step { name: "openai", about: "the official openai package as client", run: openai },
+    Step { name: "readme", about: "what README shows does what it says", run: readme },
+];
+
+/// Runs the steps named, or all of them; stops at the first that fails.
+pub fn test(names: &[String]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        bail!("there is no step `{unknown}`; the steps are {}", known.join(", "));
+    }
+    tools::ensure_wasm_target()?;
+    let chosen: Vec<&Step> =
+        STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)).collect();
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    for (index, step) in chosen.iter().enumerate() {
+        println!("\n== {}/{} {}: {}", index + 1, chosen.len(), step.name, step.about);
+        let step_begin = Instant::now();
+        let result = (step.run)();
+        let took = step_begin.elapsed();
+        if result.is_err() {
+            println!(
+                "\n== {} FAILED after {}; repeat it with: cargo xtask test {}",
+                step.name,
+                show(took),
+                step.name
+            );
+        }
+        result.with_context(|| format!("step `{}`", step.name))?;
+        times.push((step.name, took));
+    }
+    println!();
+    for (name, took) in times {
+        println!("   {name:<18} {:>8}", show(took));
+    }
+    println!("== {} steps passed in {}", chosen.len(), show(begin.elapsed()));
+    Ok(())
+}
+
+fn fmt() -> Result<()> {
+    step::run(step::cargo(&["fmt", "--all", "--check"])).context("mend it with `cargo fmt --all`")
+}
+
+fn deny() -> Result<()> {
+    let mut command = Command::new(tools::cargo_deny()?);
+    // A crate that nothing may depend on is written as its own only wrapper, which is then rightly never met.
+    command.args(["check", "--allow", "unused-wrapper", "bans", "licenses", "sources"]);
+    command.current_dir(tools::root());
+    step::run(command)
+}
+
+fn clippy() -> Result<()> {
+    let exclude = ["--exclude", "tollgate-component"];
+    let args =
+        [&["clippy", "--locked", "--workspace"], &exclude[..], &["--all-targets", "--", "-D", "warnings"]];
+    step::run(step::cargo(&args.concat()))
+}
+
+fn clippy_component() -> Result<()> {
+    let target = ["--package", "tollgate-component", "--target", "wasm32-wasip2"];
+    step::run(step::cargo(&[&["clippy", "--locked"], &target[..], &["--", "-D", "warnings"]].concat()))
+}
+
+fn cargo_test() -> Result<()> {
+    // Plain `cargo test`: it runs documentation tests too, and needs nothing installed.
+    let exclude = ["--exclude", "tollgate-component", "--exclude", "tollgate-bench"];
+    step::run(step::cargo(&[&["test", "--locked", "--workspace"], &exclude[..]].concat()))
+}
+
+fn openai() -> Result<()> {
+    python::pytest("tests/openai", &tools::build_gateway("dev")?)
+}
+
+fn readme() -> Result<()> {
+    python::pytest("tests/readme", &tools::build_gateway("dev")?)
+}
+
+fn show(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

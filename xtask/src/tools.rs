@@ -1,0 +1,93 @@
+//! What the commands need besides cargo: where things are, the wasm target, cargo-deny.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::step;
+
+/// What the policy component is built for.
+const WASM_TARGET: &str = "wasm32-wasip2";
+
+/// The cargo-deny that `deny.toml` was written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// The folder cargo builds into: this program lies in `<target>/<profile>/`.
+pub fn target_dir() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot tell where xtask lies")?;
+    let target =
+        this.ancestors().nth(2).context("xtask lies in no target folder: run it as `cargo xtask`")?;
+    Ok(target.to_path_buf())
+}
+
+/// Builds the gateway with a cargo profile, and says where its binary is.
+pub fn build_gateway(profile: &str) -> Result<PathBuf> {
+    step::run(step::cargo(&["build", "--locked", "--package", "tollgate", "--profile", profile]))?;
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(target_dir()?.join(folder).join("tollgate"))
+}
+
+/// Makes sure that the compiler can build the policy component.
+pub fn ensure_wasm_target() -> Result<()> {
+    if has_target() {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", WASM_TARGET]).current_dir(root());
+    step::run(rustup).with_context(|| {
+        format!("Rust's target {WASM_TARGET} is missing and rustup could not add it; see https://rustup.rs")
+    })?;
+    if !has_target() {
+        bail!(
+            "rustup added {WASM_TARGET}, but not to the compiler in use: is another `rustc` first on your PATH?"
+        );
+    }
+    Ok(())
+}
+
+fn has_target() -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]).current_dir(root());
+    step::output(rustc).is_some_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
+/// A cargo-deny of the right version: the one on the PATH, or else one kept under `target/tools`, which is
+/// installed first when it is not there.
+pub fn cargo_deny() -> Result<PathBuf> {
+    let tools = target_dir()?.join("tools");
+    let kept = tools.join("bin").join("cargo-deny");
+    for candidate in [PathBuf::from("cargo-deny"), kept.clone()] {
+        if version_of(&candidate).as_deref() == Some(CARGO_DENY) {
+            return Ok(candidate);
+        }
+    }
+    println!(
+        "cargo-deny {CARGO_DENY} is not on the PATH: installing it into target/tools (a minute or two, once)"
+    );
+    // Optimised it takes three times as long to build, to save a second of each run.
+    let mut install = step::cargo(&["install", "cargo-deny", "--locked", "--debug", "--force", "--quiet"]);
+    install.args(["--version", CARGO_DENY, "--root"]).arg(&tools);
+    install.env("CARGO_TARGET_DIR", tools.join("build"));
+    install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
+    step::run(install).with_context(|| {
+        format!(
+            "mend it with `cargo install cargo-deny --locked --version {CARGO_DENY}`, then run this again"
+        )
+    })?;
+    // Hundreds of megabytes that nothing reads again; if they stay, they only take room.
+    let _removed = std::fs::remove_dir_all(tools.join("build"));
+    Ok(kept)
+}
+
+fn version_of(cargo_deny: &Path) -> Option<String> {
+    let mut command = Command::new(cargo_deny);
+    command.arg("--version");
+    step::output(command)?.split_whitespace().last().map(str::to_owned)
+}
