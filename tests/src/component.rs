@@ -194,8 +194,8 @@ fn claim(claim: wit::Claim) -> Claim {
     Claim { cell: claim.cell, rule, amount: claim.amount }
 }
 
-fn target(target: wit::TargetResult) -> Target {
-    let edit = |edit: wit::EditResult| Edit { start: edit.start, end: edit.end, bytes: edit.bytes };
+fn target(target: wit::Target) -> Target {
+    let edit = |edit: wit::Edit| Edit { start: edit.start, end: edit.end, bytes: edit.bytes };
     Target {
         upstream: target.upstream,
         path: target.path,
@@ -212,7 +212,7 @@ fn fault(fault: Fault) -> wit::Fault {
     }
 }
 
-fn problem(problem: wit::ProblemResult) -> Problem {
+fn problem(problem: wit::Problem) -> Problem {
     Problem { at: problem.at, line: problem.line, message: problem.message }
 }
 

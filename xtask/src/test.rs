@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::tools::{NATIVE, WASM};
 use crate::{python, step, tools};
 
 /// A named part of the checks.
@@ -18,7 +19,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the source is formatted", run: fmt },
     Step { name: "deny", about: "dependencies keep the rules of deny.toml", run: deny },
     Step { name: "clippy", about: "no lint in the workspace", run: clippy },
-    Step { name: "clippy-component", about: "no lint in the component, for wasm", run: clippy_component },
+    Step { name: "clippy-wasm", about: "no lint in what is built for wasm", run: clippy_wasm },
     Step {
         name: "cargo",
         about: "unit, property, vector, end-to-end and documentation tests",
@@ -76,29 +77,26 @@ fn deny() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let exclude = ["--exclude", "tollgate-component"];
-    let args =
-        [&["clippy", "--locked", "--workspace"], &exclude[..], &["--all-targets", "--", "-D", "warnings"]];
+    let args = [&["clippy", "--locked", "--all-targets"], NATIVE, &["--", "-D", "warnings"]];
     step::run(step::cargo(&args.concat()))
 }
 
-fn clippy_component() -> Result<()> {
-    let target = ["--package", "tollgate-component", "--target", "wasm32-wasip2"];
-    step::run(step::cargo(&[&["clippy", "--locked"], &target[..], &["--", "-D", "warnings"]].concat()))
+fn clippy_wasm() -> Result<()> {
+    let args = [&["clippy", "--locked", "--target", "wasm32-wasip2"], WASM, &["--", "-D", "warnings"]];
+    step::run(step::cargo(&args.concat()))
 }
 
 fn cargo_test() -> Result<()> {
     // Plain `cargo test`: it runs documentation tests too, and needs nothing installed.
-    let exclude = ["--exclude", "tollgate-component", "--exclude", "tollgate-bench"];
-    step::run(step::cargo(&[&["test", "--locked", "--workspace"], &exclude[..]].concat()))
+    step::run(step::cargo(&[&["test", "--locked"], NATIVE].concat()))
 }
 
 fn openai() -> Result<()> {
-    python::pytest("tests/openai", &tools::build_gateway("dev")?)
+    python::pytest("tests/openai", &tools::build("tollgate", "dev")?)
 }
 
 fn readme() -> Result<()> {
-    python::pytest("tests/readme", &tools::build_gateway("dev")?)
+    python::pytest("tests/readme", &tools::build("tollgate", "dev")?)
 }
 
 fn show(time: Duration) -> String {

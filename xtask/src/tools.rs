@@ -13,6 +13,14 @@ const WASM_TARGET: &str = "wasm32-wasip2";
 /// The cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "0.20.2";
 
+/// What runs on this machine. Every command takes this same selection: cargo joins the features of the packages it is
+/// given, so another selection would build the large dependencies once more.
+pub const NATIVE: &[&str] =
+    &["--workspace", "--exclude", "tollgate-component", "--exclude", "tollgate-hostile"];
+
+/// What is built for wasm only.
+pub const WASM: &[&str] = &["--package", "tollgate-component", "--package", "tollgate-hostile"];
+
 /// The repository's root.
 pub fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -27,11 +35,12 @@ pub fn target_dir() -> Result<PathBuf> {
     Ok(target.to_path_buf())
 }
 
-/// Builds the gateway with a cargo profile, and says where its binary is.
-pub fn build_gateway(profile: &str) -> Result<PathBuf> {
-    step::run(step::cargo(&["build", "--locked", "--package", "tollgate", "--profile", profile]))?;
+/// Builds a binary with a cargo profile, and says where it is.
+pub fn build(name: &str, profile: &str) -> Result<PathBuf> {
+    let bin = ["--bin", name, "--profile", profile];
+    step::run(step::cargo(&[&["build", "--locked"], NATIVE, &bin].concat()))?;
     let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(target_dir()?.join(folder).join("tollgate"))
+    Ok(target_dir()?.join(folder).join(name))
 }
 
 /// Makes sure that the compiler can build the policy component.

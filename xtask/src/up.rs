@@ -11,7 +11,7 @@ use crate::tools;
 /// are the gateway's own.
 pub fn up(args: &[String]) -> Result<()> {
     tools::ensure_wasm_target()?;
-    let gateway = tools::build_gateway("dev")?;
+    let gateway = tools::build("tollgate", "dev")?;
     let mut command = Command::new(&gateway);
     command.args(["serve", "--demo"]).args(args);
     Err(command.exec()).with_context(|| format!("could not start {}", gateway.display()))

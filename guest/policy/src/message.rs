@@ -1,6 +1,8 @@
 //! The values that cross the interface, as plain Rust. They mirror `wit/policy.wit`, which specifies them;
 //! the comments here only name the item.
 
+pub use tollgate_document::Problem;
+
 /// What a policy is loaded with: record `settings`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings<'a> {
@@ -10,17 +12,6 @@ pub struct Settings<'a> {
     pub shell_tables: Vec<String>,
     /// Names of the upstreams that the shell can reach.
     pub upstreams: Vec<String>,
-}
-
-/// One thing wrong with a configuration: record `problem`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Path into the file, such as `models[2].targets[0].upstream`; empty for the whole file.
-    pub at: String,
-    /// Line in the file, from 1.
-    pub line: Option<u32>,
-    /// What is wrong and how to mend it.
-    pub message: String,
 }
 
 /// One header field, its name in lower case: record `header`.

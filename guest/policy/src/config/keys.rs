@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::models::{Declared, Model};
-use super::reader::{Node, Problems, Section, listed, nearest, shown};
+use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 use super::value::{Budget, budget, window};
 use crate::claim::Limit;
 

@@ -6,7 +6,6 @@
 
 mod keys;
 mod models;
-mod reader;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -14,11 +13,10 @@ mod value;
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
-use toml::de::DeTable;
+use tollgate_document::{Problems, Section, parse};
 
 pub use self::keys::Key;
 pub use self::models::{Model, Target};
-use self::reader::{Problems, Section};
 pub use self::value::{Budget, Window};
 use crate::message::{Problem, Settings};
 
@@ -36,16 +34,8 @@ pub struct Config {
 impl Config {
     /// Reads a configuration file.
     pub fn read(settings: &Settings<'_>) -> Result<Self, Vec<Problem>> {
+        let document = parse(settings.config)?;
         let mut problems = Problems::new(settings.config);
-        let (document, errors) = DeTable::parse_recoverable(settings.config);
-        for error in &errors {
-            problems.add("", error.span(), format!("not TOML: {}", error.message()));
-        }
-        if !errors.is_empty() {
-            // What could be recovered would only raise problems that are not there.
-            return Err(problems.into_sorted());
-        }
-
         let root = Section::root(document.get_ref());
         let shell_tables = settings.shell_tables.iter().map(String::as_str);
         let known: Vec<&str> = ["models", "keys"].into_iter().chain(shell_tables).collect();

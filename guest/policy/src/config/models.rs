@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Node, Problems, Section, listed, nearest, shown};
+use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 use super::value::price;
 use crate::endpoint::Kind;
 use crate::estimate::MOST_OUTPUT;

@@ -2,9 +2,8 @@
 //!
 //! Each is read from the characters of the file: no number of a configuration passes through a float.
 
-use toml::de::DeValue;
+use tollgate_document::{DeValue, Node, Problems, Section, duration};
 
-use super::reader::{Node, Problems, Section};
 use crate::calendar::Period;
 use crate::money::{
     Currency, MONEY_DIGITS, MOST_MONEY, MOST_PRICE, NotDecimal, PRICE_DIGITS, Price, decimal,
@@ -36,23 +35,6 @@ pub struct Budget {
 
 /// No limit is larger: far above every use, far below 2^53.
 const MOST_UNITS: u64 = 1_000_000_000_000;
-
-const LONGEST_MS: u64 = 366 * 86_400_000;
-
-/// Milliseconds of `250ms`, `30s`, `1m`, `1h` or `1d`.
-pub fn duration(text: &str) -> Option<u64> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(digits)?;
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit_ms).filter(|period| (1..=LONGEST_MS).contains(period))
-}
 
 /// A window such as `"100/1m"`.
 pub fn window(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Window> {
@@ -165,23 +147,4 @@ fn amount(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
     };
     node.wrong(problems, message);
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("250ms"), Some(250));
-        assert_eq!(duration("30s"), Some(30_000));
-        assert_eq!(duration("1m"), Some(60_000));
-        assert_eq!(duration("1h"), Some(3_600_000));
-        assert_eq!(duration("366d"), Some(LONGEST_MS));
-        for text in
-            ["", "1", "s", "0s", "-1s", "1.5s", "1 s", "1mo", "367d", "99999999999999999999s", "1m0s", "１s"]
-        {
-            assert_eq!(duration(text), None, "{text}");
-        }
-    }
 }
