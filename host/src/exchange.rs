@@ -64,7 +64,6 @@ pub(crate) enum Failure {
     UnknownKey,
     Limited { claim: u32, retry_after_ms: Option<u64>, standings: Vec<Standing> },
     LedgerUnavailable,
-    Unavailable(String),
 }
 
 /// An answer that the policy lets through.
@@ -309,7 +308,6 @@ impl Exchange {
                 })
             }
             Failure::LedgerUnavailable => wit::Failure::LedgerUnavailable,
-            Failure::Unavailable(what) => wit::Failure::Unavailable(what),
         };
         match self.generation.policy.call(|policy| policy.refuse(ticket, guest)) {
             Ok(reply) => {

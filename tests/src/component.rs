@@ -45,7 +45,7 @@ impl Load for Components {
                 };
                 Ok(Loaded { policy: Box::new(Called { warm: Arc::new(warm), fresh: self.fresh }), headers })
             }
-            Err(Refused::Problems(problems)) => Err(problems.into_iter().map(problem).collect()),
+            Err(Refused::Problems(problems)) => Err(problems),
             Err(Refused::Broken(broken)) => panic!("the component did not load: {broken}"),
         }
     }
@@ -210,10 +210,6 @@ fn fault(fault: Fault) -> wit::Fault {
         Fault::Closed => wit::Fault::Closed,
         Fault::Malformed => wit::Fault::Malformed,
     }
-}
-
-fn problem(problem: wit::Problem) -> Problem {
-    Problem { at: problem.at, line: problem.line, message: problem.message }
 }
 
 /// A usage record of the interface, as the crate has it.

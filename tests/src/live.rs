@@ -59,7 +59,7 @@ impl Driver for Host {
         let gateway = match gateway {
             Ok(gateway) => gateway,
             Err(NotLoaded::Problems(problems)) => {
-                return Outcome { problems: problems.iter().map(problem).collect(), ..Outcome::default() };
+                return Outcome { problems: problems.iter().map(problem_line).collect(), ..Outcome::default() };
             }
             Err(error) => panic!("{error}"),
         };
@@ -87,14 +87,6 @@ fn until(vector: &Vector) -> Option<usize> {
     let in_the_stream = vector.provider.values().flatten().any(|answer| answer.ending == Ending::Hang);
     let expected = vector.expect.clone()?.resolve(vector).client;
     expected.filter(|_| in_the_stream).map(|Received { body, .. }| body.len())
-}
-
-fn problem(problem: &tollgate::Problem) -> String {
-    problem_line(&tollgate_policy::message::Problem {
-        at: problem.at.clone(),
-        line: problem.line,
-        message: problem.message.clone(),
-    })
 }
 
 /// A server that is running.

@@ -4,10 +4,10 @@
 //! so no text may cost more than what is held for it.
 
 use crate::claim::Amounts;
-use crate::config::{Config, Key};
+use crate::config::{self, Config, Key};
 use crate::endpoint::Kind;
 use crate::message::{Admitted, Target};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, brief};
 use crate::request::Request;
 use crate::ticket::{Exchange, Stage};
 
@@ -23,7 +23,7 @@ pub fn admit(
     let request = Request::read(kind, body)?;
     let usable = config.model_named(&request.model).filter(|(index, _)| key.may_use(*index));
     // The same whether there is no such model or another key has it.
-    let (model_index, model) = usable.ok_or_else(|| Refusal::UnknownModel(request.model.to_string()))?;
+    let (model_index, model) = usable.ok_or_else(|| Refusal::UnknownModel(brief(&request.model)))?;
     if !model.endpoints.contains(&kind) {
         return Err(Refusal::WrongEndpoint { model: model.name.clone(), path: kind.client_path() });
     }
@@ -47,7 +47,7 @@ pub fn admit(
         target: 0,
         judged: 0,
     };
-    let target = |target: &crate::config::Target| Target {
+    let target = |target: &config::Target| Target {
         upstream: target.upstream.clone(),
         path: kind.upstream_path().to_owned(),
         edits: request.edits(&target.model),

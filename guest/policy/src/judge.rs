@@ -67,8 +67,10 @@ pub fn judge(config: &Config, exchange: &Exchange, attempt: &Attempt) -> Result<
             }
             _ if readable => relay(Stage::Failed(exchange), false),
             _ => {
+                let mut headers = waits(&refusal, &attempt.outcome);
+                headers.extend(standings());
                 let ticket = Stage::Failed(exchange).seal(config);
-                Verdict::Reply { ticket, reply: refusal.reply(standings()) }
+                Verdict::Reply { ticket, reply: refusal.reply(headers) }
             }
         },
     })
@@ -79,6 +81,13 @@ fn tried(parties: &Parties<'_>, attempt: &Attempt) -> Vec<Header> {
     let upstream = Header { name: "x-tollgate-upstream".into(), value: parties.target.upstream.clone() };
     let attempts = Header { name: "x-tollgate-attempts".into(), value: attempt.number.to_string() };
     vec![upstream, attempts]
+}
+
+/// How long the provider asks to wait, where its error is told in our words.
+fn waits(refusal: &Refusal, outcome: &Outcome) -> Vec<Header> {
+    let (Refusal::UpstreamStatus(_), Outcome::Answer(answer)) = (refusal, outcome) else { return Vec::new() };
+    let is_wait = |header: &&Header| matches!(header.name.as_str(), "retry-after" | "retry-after-ms");
+    answer.headers.iter().filter(is_wait).cloned().collect()
 }
 
 fn next_target(exchange: &Exchange, parties: &Parties<'_>) -> Option<u32> {

@@ -26,6 +26,7 @@ pub enum Refusal {
     NotUtf8,
     NotJson(String),
     TooDeep,
+    TooManyKeys,
     DuplicateKey(String),
     FoldedKey { key: String, meant: &'static str },
     Missing(&'static str),
@@ -74,6 +75,7 @@ impl Refusal {
             Self::WrongEndpoint { .. } => (400, INVALID, "model_not_supported"),
             Self::NotUtf8 | Self::NotJson(_) => (400, INVALID, "invalid_json"),
             Self::TooDeep => (400, INVALID, "nested_too_deeply"),
+            Self::TooManyKeys => (400, INVALID, "too_many_keys"),
             Self::DuplicateKey(_) => (400, INVALID, "duplicate_key"),
             Self::FoldedKey { .. } => (400, INVALID, "ambiguous_key"),
             Self::Missing(_) => (400, INVALID, "missing_required_parameter"),
@@ -140,6 +142,9 @@ impl Refusal {
             Self::TooDeep => format!(
                 "We could not parse the JSON body of your request: it is nested more than {MOST_DEPTH} levels deep."
             ),
+            Self::TooManyKeys => {
+                "We could not parse the JSON body of your request: its objects have too many keys.".into()
+            }
             Self::DuplicateKey(key) => {
                 format!("Duplicate key '{}': each key may appear once in its object.", brief(key))
             }
@@ -249,7 +254,7 @@ fn header(name: &str, value: impl Into<String>) -> Header {
 }
 
 /// What a client sent, short enough to be sent back.
-fn brief(text: &str) -> String {
+pub fn brief(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -170,8 +170,10 @@ impl Flavor for Paper {
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BadTicket> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
+    let mut from = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(&mut from).map_err(|_| BadTicket)?;
+    match from.finalize() {
+        Ok([]) => Ok(value),
         _ => Err(BadTicket),
     }
 }

@@ -121,8 +121,8 @@ impl Body for Events {
     }
 }
 
-/// About 1 KB, as OpenAI writes it.
-fn plain_answer() -> Bytes {
+/// The plain answer: about 1 KB, as OpenAI writes it.
+pub fn plain_answer() -> Bytes {
     let content = "It is what it is, and it says so in plain words. ".repeat(10);
     Bytes::from(format!(
         "{{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"bench\",\

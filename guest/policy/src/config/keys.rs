@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::models::{Declared, Model};
-use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 use super::value::{Budget, budget, window};
 use crate::claim::Limit;
+use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 
 /// Who may call.
 #[derive(Clone, Debug, PartialEq, Eq)]

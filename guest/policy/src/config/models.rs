@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 use super::value::price;
 use crate::endpoint::Kind;
 use crate::estimate::MOST_OUTPUT;
 use crate::money::Price;
+use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 
 /// A name that clients ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]

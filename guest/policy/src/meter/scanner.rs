@@ -182,10 +182,15 @@ impl Scanner<'_> {
         };
         // Nearly all strings are all there and have no escape.
         if let Some((whole, [b'"', after @ ..])) = rest.split_at_checked(until::<b'"', b'\\'>(rest)) {
-            match kind {
-                Kind::Name => self.last = word(whole),
-                Kind::Text => tally.text.add(whole),
-                Kind::Other => {}
+            match (kind, after) {
+                (Kind::Name, [b':', value @ ..]) => {
+                    self.key = Some(word(whole));
+                    self.last = Word::Other;
+                    return value;
+                }
+                (Kind::Name, _) => self.last = word(whole),
+                (Kind::Text, _) => tally.text.add(whole),
+                (Kind::Other, _) => {}
             }
             return after;
         }

@@ -80,6 +80,16 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
+fn too_many_keys_are_refused() {
+    let keys = |count: usize| {
+        let keys: Vec<_> = (0..count).map(|key| format!("\"{key}\":0")).collect();
+        chat(&format!(",\"x\":{{{}}}", keys.join(",")))
+    };
+    assert!(Request::read(Kind::Chat, keys(60_000).as_bytes()).is_ok());
+    assert_eq!(refusal(Kind::Chat, keys(100_000)), Refusal::TooManyKeys);
+}
+
+#[test]
 fn typed_fields_are_what_they_must_be() {
     let wrong = |param, expected| Refusal::WrongType { param, expected };
     let low = |param| Refusal::BelowMinimum { param, least: 1 };

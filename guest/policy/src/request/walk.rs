@@ -10,10 +10,13 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::estimate::Text;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, brief};
 
 /// Objects and arrays may be this deep in one another.
 pub const MOST_DEPTH: usize = 128;
+
+/// So many keys may be in objects that are open at the same time: memory is bounded, whatever comes.
+const MOST_KEYS: usize = 65_536;
 
 /// Where a reading stands.
 #[derive(Default)]
@@ -62,6 +65,9 @@ impl<'b> Walk<'b> {
     ) -> Result<(), M::Error> {
         let first = self.keys.len();
         while let Some(key) = map.next_key_seed(Key)? {
+            if self.keys.len() >= MOST_KEYS {
+                return Err(self.refuse(Refusal::TooManyKeys));
+            }
             self.steps.push(Step::Key(self.keys.len()));
             match key {
                 Cow::Borrowed(key) => {
@@ -78,7 +84,7 @@ impl<'b> Walk<'b> {
         let own = self.keys.get_mut(first..).unwrap_or_default();
         own.sort_unstable();
         let twice = own.windows(2).find_map(|pair| match pair {
-            [one, other] if one == other => Some(one.clone().into_owned()),
+            [one, other] if one == other => Some(brief(one)),
             _ => None,
         });
         if let Some(key) = twice {
@@ -123,7 +129,7 @@ impl<'b> Walk<'b> {
                     if !path.is_empty() {
                         path.push('.');
                     }
-                    path.push_str(self.keys.get(*index).map_or("", AsRef::as_ref));
+                    path.push_str(&self.keys.get(*index).map_or(String::new(), |key| brief(key)));
                 }
             }
         }

@@ -59,6 +59,20 @@ fn a_providers_error_is_relayed_when_clients_can_read_it() {
 }
 
 #[test]
+fn a_providers_wait_is_passed_on() {
+    let headers = vec![
+        header("content-type", "text/html"),
+        header("retry-after", "7"),
+        header("retry-after-ms", "6500"),
+    ];
+    let outcome = Outcome::Answer(Answer { status: 429, headers, body: Some(b"<html>".to_vec()) });
+    let verdict = last(outcome);
+    let Verdict::Reply { reply, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(reply.status, 429);
+    assert_eq!(reply.headers[1..3], [header("retry-after", "7"), header("retry-after-ms", "6500")]);
+}
+
+#[test]
 fn a_clients_error_is_not_tried_elsewhere() {
     let gateway = gateway();
     let ticket = admitted(&gateway, BODY).ticket;

@@ -116,7 +116,8 @@ fn everything(
     let _ = gateway.judge(ticket, attempt);
     for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed)] {
         if let Ok(Fed { ticket: Some(ticket), .. }) = gateway.feed(ticket, piece) {
-            gateway.settle(&ticket, ending).expect("its own ticket");
+            // Pieces do not look at the exchange inside: a ticket forged there is found out only here.
+            let _ = gateway.settle(&ticket, ending);
         }
     }
     let _ = gateway.settle(ticket, ending);

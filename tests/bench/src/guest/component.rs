@@ -1,0 +1,80 @@
+//! The embedded component, its calls made as the server makes them: on a warm instance, with values borrowed.
+
+use anyhow::{Result, anyhow, bail};
+use tollgate::policy::{Broken, Engine, Policy, Refused, wit};
+
+use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body};
+
+pub(super) struct Component {
+    policy: Policy,
+    plain: Vec<u8>,
+    streamed: Vec<u8>,
+    answer: Vec<u8>,
+    stream: Vec<u8>,
+}
+
+const STANDINGS: [wit::Standing; 3] = [wit::Standing { remaining: 10, reset_ms: 1000 }; 3];
+
+impl Component {
+    pub(super) fn load(config: &str) -> Result<Self> {
+        let component = Engine::new()?.embedded()?;
+        let (tables, upstreams) = (vec!["server".into(), "upstreams".into()], vec!["mock".into()]);
+        let policy =
+            Policy::load(component, config.into(), tables, upstreams).map_err(|refused| match refused {
+                Refused::Problems(problems) => anyhow!("{problems:?}"),
+                Refused::Broken(broken) => broken.into(),
+            })?;
+        Ok(Self {
+            policy,
+            plain: body(false),
+            streamed: body(true),
+            answer: crate::mock::plain_answer().to_vec(),
+            stream: Vec::new(),
+        })
+    }
+
+    fn judged(&self, body: &[u8], content_type: &str, answer: Option<&[u8]>) -> Result<Vec<u8>> {
+        let headers = [wit::HeaderParam { name: "authorization", value: AUTHORIZATION }];
+        let head = wit::Head { request_id: REQUEST_ID, method: "POST", path: PATH, headers: &headers };
+        let wit::Identity::Caller(caller) = self.policy.call(|policy| policy.identify(head))? else {
+            bail!("not identified")
+        };
+        let wit::Admission::Admitted(admitted) =
+            self.policy.call(|policy| policy.admit(&caller.ticket, body, NOW))?
+        else {
+            bail!("not admitted")
+        };
+        let headers = [wit::HeaderParam { name: "content-type", value: content_type }];
+        let outcome = wit::Outcome::Answer(wit::Answer { status: 200, headers: &headers, body: answer });
+        let attempt = wit::Attempt { target: 0, number: 1, outcome, standings: &STANDINGS };
+        match self.policy.call(|policy| policy.judge(&admitted.ticket, attempt))? {
+            wit::Verdict::Relay(relay) => Ok(relay.ticket),
+            _ => bail!("not relayed"),
+        }
+    }
+}
+
+impl Calls for Component {
+    fn exchange(&mut self) -> Result<()> {
+        let ticket = self.judged(&self.plain, "application/json", Some(&self.answer))?;
+        let settlement = self.policy.call(|policy| policy.settle(&ticket, wit::Ending::Completed))?;
+        std::hint::black_box(settlement);
+        Ok(())
+    }
+
+    fn begin_stream(&mut self) -> Result<()> {
+        self.stream = self.judged(&self.streamed, "text/event-stream", None)?;
+        Ok(())
+    }
+
+    fn feed(&mut self, chunk: &[u8]) -> Result<()> {
+        let fed: Result<wit::Fed, Broken> =
+            self.policy.call(|policy| policy.feed(&self.stream, wit::Piece::Chunk(chunk)));
+        let fed = fed?;
+        if let Some(ticket) = fed.ticket {
+            self.stream = ticket;
+        }
+        std::hint::black_box(fed.output);
+        Ok(())
+    }
+}
