@@ -39,7 +39,11 @@ fn build_component(workspace: &Path, out: &Path) -> Result<PathBuf> {
     // What the outer build was given for the native target is not meant for wasm.
     for (name, _) in env::vars() {
         let ours = name.starts_with("CARGO_PROFILE_") || name.ends_with("RUSTFLAGS");
-        if ours || name == "RUSTC_WRAPPER" || name == "RUSTC_WORKSPACE_WRAPPER" || name == "CARGO_BUILD_TARGET" {
+        if ours
+            || name == "RUSTC_WRAPPER"
+            || name == "RUSTC_WORKSPACE_WRAPPER"
+            || name == "CARGO_BUILD_TARGET"
+        {
             cargo.env_remove(name);
         }
     }

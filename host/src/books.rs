@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tollgate_ledger::{Charge, Ledger, Settled, Unavailable};
 use tokio::sync::watch;
+use tollgate_ledger::{Charge, Ledger, Settled, Unavailable};
 
 /// Settles and renews in the background, and knows when all of it is written.
 pub(crate) struct Books {

@@ -124,14 +124,20 @@ impl Config {
             let Some(variable) = &upstream.api_key_env else { continue };
             let value = environment(variable).map(|value| value.trim().to_owned());
             let wrong = match value.as_deref() {
-                None => format!("the environment variable {variable} is not set; it must hold the upstream's key"),
-                Some("") => format!("the environment variable {variable} is empty; it must hold the upstream's key"),
+                None => {
+                    format!("the environment variable {variable} is not set; it must hold the upstream's key")
+                }
+                Some("") => {
+                    format!("the environment variable {variable} is empty; it must hold the upstream's key")
+                }
                 Some(value) => match Secret::new(value) {
                     Some(secret) => {
                         secrets.insert(name.clone(), secret);
                         continue;
                     }
-                    None => format!("the environment variable {variable} has characters that no HTTP header can hold"),
+                    None => format!(
+                        "the environment variable {variable} has characters that no HTTP header can hold"
+                    ),
                 },
             };
             problems.push(Problem { at: format!("upstreams.{name}.api_key"), line: None, message: wrong });
@@ -144,7 +150,15 @@ fn server(root: &Section<'_>, problems: &mut Problems<'_>) -> ServerSettings {
     let mut settings = ServerSettings::default();
     let Some(section) = root.get("server").and_then(|node| node.section(problems)) else { return settings };
     section.only(
-        &["listen", "body_limit", "body_timeout", "head_limit", "head_timeout", "connections", "drain_timeout"],
+        &[
+            "listen",
+            "body_limit",
+            "body_timeout",
+            "head_limit",
+            "head_timeout",
+            "connections",
+            "drain_timeout",
+        ],
         problems,
     );
     if let Some(node) = section.get("listen") {
@@ -189,9 +203,9 @@ fn upstream(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Upstre
     let api_key_env = section.get("api_key").and_then(|node| variable(&node, problems));
     let trust = match section.get("ca_file") {
         None => Some(tls::Trust::default()),
-        Some(node) => node.text(problems).and_then(|path| {
-            tls::Trust::with_file(path).map_err(|wrong| node.wrong(problems, wrong)).ok()
-        }),
+        Some(node) => node
+            .text(problems)
+            .and_then(|path| tls::Trust::with_file(path).map_err(|wrong| node.wrong(problems, wrong)).ok()),
     };
     Some(UpstreamSettings {
         api_key_env,
@@ -226,13 +240,22 @@ fn time(section: &Section<'_>, name: &str, problems: &mut Problems<'_>) -> Optio
     let node = section.get(name)?;
     let read = duration(node.text(problems)?).map(Duration::from_millis);
     if read.is_none() {
-        node.wrong(problems, "must be a duration such as `30s` (units `ms`, `s`, `m`, `h`, `d`; at most 366d)");
+        node.wrong(
+            problems,
+            "must be a duration such as `30s` (units `ms`, `s`, `m`, `h`, `d`; at most 366d)",
+        );
     }
     read
 }
 
 /// Bytes: `65536`, `"64KiB"` or `"16MiB"`.
-fn size(section: &Section<'_>, name: &str, least: u64, most: u64, problems: &mut Problems<'_>) -> Option<u64> {
+fn size(
+    section: &Section<'_>,
+    name: &str,
+    least: u64,
+    most: u64,
+    problems: &mut Problems<'_>,
+) -> Option<u64> {
     let node = section.get(name)?;
     if node.value().is_integer() {
         return node.whole(least, most, problems);
@@ -245,7 +268,10 @@ fn size(section: &Section<'_>, name: &str, least: u64, most: u64, problems: &mut
     let read = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     let read = read.filter(|bytes| (least..=most).contains(bytes));
     if read.is_none() {
-        node.wrong(problems, format!("must be a size such as `64KiB` or `16MiB`, from {least} to {most} bytes"));
+        node.wrong(
+            problems,
+            format!("must be a size such as `64KiB` or `16MiB`, from {least} to {most} bytes"),
+        );
     }
     read
 }

@@ -4,6 +4,8 @@
 //! amount comes from the policy. Whatever happens on the way, [`Exchange::finish`] runs exactly once, at the
 //! latest when the exchange is dropped, and closes what was held.
 
+mod answer;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +18,9 @@ use crate::gateway::{Generation, Shell};
 use crate::policy::{Broken, wit};
 use crate::reading::{self, Unread};
 use crate::record::Record;
-use crate::relay::Relay;
+
 use crate::translate;
-use crate::upstream::{self, Received, Upstream};
+use crate::upstream::{Received, Upstream};
 
 /// How long a hold lives without a sign of life. A running stream renews it.
 pub const LEASE: Duration = Duration::from_secs(600);
@@ -115,11 +117,14 @@ impl Exchange {
     {
         let (head, body) = request.into_parts();
         self.identify(&head)?;
-        let body = reading::read(body, self.generation.server.body_limit, self.generation.server.body_timeout)
-            .await
-            .map_err(|unread| Stop::Failure(unread.into()))?;
-        let admitted = self.admit(&body)?;
-        let standings = self.reserve(&admitted.claims).await?;
+        let body =
+            reading::read(body, self.generation.server.body_limit, self.generation.server.body_timeout)
+                .await
+                .map_err(|unread| Stop::Failure(unread.into()))?;
+        // One instant for both: a budget's period is the one it is claimed in.
+        let now = (self.shell.clock)();
+        let admitted = self.admit(&body, now)?;
+        let standings = self.reserve(&admitted.claims, now).await?;
 
         let (mut target, mut number) = (0, 1);
         loop {
@@ -161,8 +166,7 @@ impl Exchange {
         }
     }
 
-    fn admit(&mut self, body: &Bytes) -> Result<wit::Admitted, Stop> {
-        let now = (self.shell.clock)();
+    fn admit(&mut self, body: &Bytes, now: u64) -> Result<wit::Admitted, Stop> {
         match self.generation.policy.call(|policy| policy.admit(&self.ticket, body, now))? {
             wit::Admission::Reply(reply) => Err(Stop::Reply(reply)),
             wit::Admission::Admitted(mut admitted) => {
@@ -173,12 +177,12 @@ impl Exchange {
     }
 
     /// Holds every claim, or none and ends the walk. INVARIANT (never over-admit): nothing is sent before.
-    async fn reserve(&mut self, claims: &[wit::Claim]) -> Result<Vec<Standing>, Stop> {
+    async fn reserve(&mut self, claims: &[wit::Claim], now: u64) -> Result<Vec<Standing>, Stop> {
         let claims: Vec<Claim> = claims.iter().map(translate::claim).collect();
         let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-        // The hold is noted first: if this future is dropped while the ledger works, it is still settled.
+        // Noted first: if this future is dropped while the ledger works, what it granted is still settled.
         self.hold = Some(Hold { claims: claims.len(), dispatched: false, renewed: Instant::now() });
-        match self.shell.ledger.reserve(&self.id, &claims, lease, (self.shell.clock)()).await {
+        match self.shell.ledger.reserve(&self.id, &claims, lease, now).await {
             Ok(Reservation::Granted(standings)) => Ok(standings),
             Ok(Reservation::Limited { claim, retry_after_ms, standings }) => {
                 self.hold = None;
@@ -187,6 +191,9 @@ impl Exchange {
             }
             Err(unavailable) => {
                 tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not answer");
+                // It may have granted them all the same, and only its answer was lost.
+                self.hold = None;
+                self.shell.books.settle_without_policy(self.id.clone(), false, (self.shell.clock)());
                 Err(Stop::Failure(Failure::LedgerUnavailable))
             }
         }
@@ -199,7 +206,8 @@ impl Exchange {
         index: u32,
     ) -> Result<(Arc<Upstream>, &'t wit::Target), Stop> {
         let target = usize::try_from(index).ok().and_then(|index| targets.get(index));
-        let found = target.and_then(|t| self.generation.upstreams.get(&t.upstream).map(|u| (Arc::clone(u), t)));
+        let found =
+            target.and_then(|t| self.generation.upstreams.get(&t.upstream).map(|u| (Arc::clone(u), t)));
         found.ok_or_else(|| Stop::Broken(Broken::new("the policy chose a target that does not exist")))
     }
 
@@ -258,101 +266,6 @@ impl Exchange {
         match received {
             Ok(received) => Ok(Decided { relay, received }),
             Err(_) => Err(Stop::Broken(Broken::new("the policy relays an answer that there is not"))),
-        }
-    }
-}
-
-/// The ways an exchange is answered.
-impl Exchange {
-    /// Sends an upstream's answer. One that is here as a whole is settled now, a stream when it ends.
-    fn relay(mut self, relay: wit::Relay, received: Received) -> Response<Body> {
-        let status = received.status();
-        let mut headers = translate::pick(received.headers(), &self.generation.relay_headers);
-        translate::add_headers(&mut headers, &relay.headers);
-        self.record.status = status.as_u16();
-        self.stamp(&mut headers);
-        let body = match received.into_body() {
-            upstream::Answer::Whole(bytes) => {
-                self.finish(wit::Ending::Completed);
-                Body::whole(bytes)
-            }
-            upstream::Answer::Flowing(flowing) => Body::relay(Relay::new(self, flowing, relay.inspect)),
-        };
-        respond(status, headers, body)
-    }
-
-    /// Sends a reply of the policy's own making.
-    fn reply(mut self, reply: wit::Reply) -> Response<Body> {
-        let ending = if self.dispatched() { wit::Ending::Completed } else { wit::Ending::Undispatched };
-        let response = self.respond_with(reply);
-        self.finish(ending);
-        response
-    }
-
-    /// Sends the policy's words for a failure that only the shell can see.
-    pub(crate) fn refuse(mut self, failure: &Failure) -> Response<Body> {
-        let ticket = (!self.ticket.is_empty()).then_some(&*self.ticket);
-        let standings;
-        let guest = match failure {
-            Failure::Malformed(what) => wit::Failure::Malformed(what),
-            Failure::HeadTooLarge(what) => wit::Failure::HeadTooLarge(what),
-            Failure::BodyTooLarge(limit) => wit::Failure::BodyTooLarge(*limit),
-            Failure::RequestTimeout => wit::Failure::RequestTimeout,
-            Failure::UnknownKey => wit::Failure::UnknownKey,
-            Failure::Limited { claim, retry_after_ms, standings: list } => {
-                standings = list.iter().map(translate::standing).collect::<Vec<_>>();
-                wit::Failure::Limited(wit::Limited {
-                    claim: *claim,
-                    retry_after_ms: *retry_after_ms,
-                    standings: &standings,
-                })
-            }
-            Failure::LedgerUnavailable => wit::Failure::LedgerUnavailable,
-        };
-        match self.generation.policy.call(|policy| policy.refuse(ticket, guest)) {
-            Ok(reply) => {
-                let response = self.respond_with(reply);
-                self.finish(wit::Ending::Undispatched);
-                response
-            }
-            Err(broken) => self.broken(&broken),
-        }
-    }
-
-    /// Answers 500 after a trap or a missed deadline, in the words of a fresh instance if it has any.
-    fn broken(mut self, broken: &Broken) -> Response<Body> {
-        tracing::error!(request_id = %self.id, cause = %broken, "the policy gave no answer");
-        let refused = self
-            .generation
-            .policy
-            .call_fresh(|policy| policy.refuse(None, wit::Failure::Internal(&self.id)))
-            .unwrap_or_else(|_| wit::Reply {
-                status: 500,
-                headers: Vec::new(),
-                body: format!(
-                    "{{\"error\":{{\"message\":\"The policy failed. Request id: {}\",\"type\":\"server_error\",\
-                     \"param\":null,\"code\":\"internal_error\"}}}}",
-                    self.id
-                )
-                .into_bytes(),
-            });
-        let response = self.respond_with(refused);
-        self.finish(wit::Ending::PolicyFailed);
-        response
-    }
-
-    fn respond_with(&mut self, reply: wit::Reply) -> Response<Body> {
-        let status = http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-        let mut headers = HeaderMap::with_capacity(reply.headers.len().saturating_add(3));
-        translate::add_headers(&mut headers, &reply.headers);
-        self.record.status = status.as_u16();
-        self.stamp(&mut headers);
-        respond(status, headers, Body::whole(Bytes::from(reply.body)))
-    }
-
-    fn stamp(&self, headers: &mut HeaderMap) {
-        if let Ok(id) = http::HeaderValue::from_str(&self.id) {
-            headers.insert("x-request-id", id);
         }
     }
 
@@ -445,11 +358,4 @@ impl From<Unread> for Failure {
             Unread::Malformed(what) => Self::Malformed(what),
         }
     }
-}
-
-fn respond(status: http::StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }

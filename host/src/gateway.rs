@@ -157,7 +157,8 @@ impl Generation {
         for (name, settings) in config.upstreams {
             let secret = secrets.get(&name);
             // An upstream that did not change keeps its connections.
-            let kept = before.and_then(|before| before.upstreams.get(&name)).filter(|u| u.is(&settings, secret));
+            let kept =
+                before.and_then(|before| before.upstreams.get(&name)).filter(|u| u.is(&settings, secret));
             let upstream = match kept {
                 Some(upstream) => Arc::clone(upstream),
                 None => Arc::new(

@@ -52,7 +52,9 @@ fn reload(gateway: &Gateway, config: &Path) {
             if (after.listen, after.head_limit, after.head_timeout, after.connections)
                 != (before.listen, before.head_limit, before.head_timeout, before.connections)
             {
-                tracing::warn!("`listen`, `head_limit`, `head_timeout` and `connections` take effect at the next start");
+                tracing::warn!(
+                    "`listen`, `head_limit`, `head_timeout` and `connections` take effect at the next start"
+                );
             }
         }
         Err(cause) => {

@@ -51,7 +51,8 @@ impl Server {
     /// timeout, and waits for what is still to be settled.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(usize::try_from(self.settings.connections).unwrap_or(usize::MAX >> 4)));
+        let room =
+            Arc::new(Semaphore::new(usize::try_from(self.settings.connections).unwrap_or(usize::MAX >> 4)));
         let http = self.http();
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -60,7 +61,10 @@ impl Server {
                 accepted = accept(&self.listener, &room) => accepted,
             };
             let Some((stream, permit)) = accepted else { continue };
-            let io = TokioIo::new(Guarded::new(stream, usize::try_from(self.settings.head_limit).unwrap_or(usize::MAX)));
+            let io = TokioIo::new(Guarded::new(
+                stream,
+                usize::try_from(self.settings.head_limit).unwrap_or(usize::MAX),
+            ));
             let gateway = self.gateway.clone();
             let service = service_fn(move |request| answer(gateway.clone(), request));
             let connection = graceful.watch(http.serve_connection(io, service));

@@ -25,7 +25,9 @@ impl Trust {
             return Err(format!("`{path}` holds no certificate"));
         }
         let trust = Self { own };
-        trust.roots().map_err(|error| format!("`{path}` holds a certificate that cannot be used: {error}"))?;
+        trust
+            .roots()
+            .map_err(|error| format!("`{path}` holds a certificate that cannot be used: {error}"))?;
         Ok(trust)
     }
 

@@ -13,8 +13,9 @@ pub(crate) fn headers_for_guest<'h>(
     let mut list = Vec::new();
     for name in wanted {
         for value in headers.get_all(name) {
-            let value =
-                value.to_str().map_err(|_| format!("the header {name} has bytes that are not visible ASCII"))?;
+            let value = value
+                .to_str()
+                .map_err(|_| format!("the header {name} has bytes that are not visible ASCII"))?;
             list.push(wit::HeaderParam { name: name.as_str(), value });
         }
     }
@@ -83,7 +84,9 @@ pub(crate) fn edited(body: &Bytes, edits: &[wit::Edit]) -> Option<Bytes> {
 /// A claim of the policy as the ledger takes it.
 pub(crate) fn claim(claim: &wit::Claim) -> tollgate_ledger::Claim {
     let rule = match claim.rule {
-        wit::Rule::Window(wit::Window { limit, period_ms }) => tollgate_ledger::Rule::Window { limit, period_ms },
+        wit::Rule::Window(wit::Window { limit, period_ms }) => {
+            tollgate_ledger::Rule::Window { limit, period_ms }
+        }
         wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => {
             tollgate_ledger::Rule::Budget { limit, start_ms, end_ms }
         }

@@ -37,7 +37,10 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// # Errors
     /// When the machine has no usable cryptography.
-    pub(crate) fn new(settings: UpstreamSettings, credential: Option<&Secret>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(
+        settings: UpstreamSettings,
+        credential: Option<&Secret>,
+    ) -> Result<Self, rustls::Error> {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -72,7 +75,11 @@ impl Upstream {
         let (head, body) = answer.into_parts();
         let mut flowing = Flowing::new(body, self.settings.timeout);
         if is_event_stream(&head.headers) {
-            return Ok(Received { status: head.status, headers: head.headers, answer: Answer::Flowing(flowing) });
+            return Ok(Received {
+                status: head.status,
+                headers: head.headers,
+                answer: Answer::Flowing(flowing),
+            });
         }
         let answer = match flowing.read_whole().await? {
             Some(bytes) => Answer::Whole(bytes),
@@ -301,7 +308,9 @@ mod tests {
 
     #[test]
     fn a_base_url_that_could_mislead_is_refused() {
-        for bad in ["", "api.example.com/v1", "/v1", "ftp://x/v1", "https://user:pass@x/v1", "https://x/v1?a=b"] {
+        for bad in
+            ["", "api.example.com/v1", "/v1", "ftp://x/v1", "https://user:pass@x/v1", "https://x/v1?a=b"]
+        {
             assert!(BaseUrl::parse(bad).is_err(), "{bad}");
         }
     }

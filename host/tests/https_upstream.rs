@@ -14,8 +14,7 @@ use tokio::net::TcpListener;
 use tollgate::key::Secret;
 use tollgate::{Gateway, tower_service::Service as _};
 
-const ANSWER: &str =
-    r#"{"id":"x","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+const ANSWER: &str = r#"{"id":"x","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
 
 /// A provider with a certificate of its own. Returns its address, and a file with the certificate.
 async fn provider(protocols: &[&str]) -> (SocketAddr, tempfile::NamedTempFile) {
@@ -92,7 +91,10 @@ async fn http_2_is_spoken_where_it_is_offered() {
 async fn http_1_1_is_spoken_elsewhere() {
     let (address, certificate) = provider(&["http/1.1"]).await;
     let answer = ask(address, certificate.path().to_str()).await;
-    assert_eq!((answer.status().as_u16(), &answer.headers()["openai-version"]), (200, &"1.1".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["openai-version"]),
+        (200, &"1.1".parse().unwrap())
+    );
 }
 
 #[tokio::test]

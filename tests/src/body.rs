@@ -76,16 +76,25 @@ fn read(raw: &str) -> Result<Body, String> {
         Form { json: None, sse: None, hex: Some(hex), repeat: None, concat: None, unchanged: None } => {
             unhex(&hex).ok_or("`hex` is not an even number of hexadecimal digits")?
         }
-        Form { json: None, sse: None, hex: None, repeat: Some((body, times)), concat: None, unchanged: None } => {
-            body.bytes().repeat(times)
-        }
+        Form {
+            json: None,
+            sse: None,
+            hex: None,
+            repeat: Some((body, times)),
+            concat: None,
+            unchanged: None,
+        } => body.bytes().repeat(times),
         Form { json: None, sse: None, hex: None, repeat: None, concat: Some(parts), unchanged: None } => {
             parts.iter().flat_map(|part| part.bytes().to_vec()).collect()
         }
         Form { json: None, sse: None, hex: None, repeat: None, concat: None, unchanged: Some(true) } => {
             return Ok(Body::Unchanged);
         }
-        _ => return Err("a body is a text, or exactly one of json, sse, hex, repeat, concat, unchanged".into()),
+        _ => {
+            return Err(
+                "a body is a text, or exactly one of json, sse, hex, repeat, concat, unchanged".into()
+            );
+        }
     };
     Ok(Body::Bytes(bytes))
 }

@@ -13,7 +13,12 @@ const OF_THE_SHELL: [&str; 5] = ["connection", "content-length", "date", "transf
 
 /// Sends a request on a connection of its own. One that leaves goes once the body is as long as `until`, or,
 /// without that, once the whole request is written and the provider `has_it`.
-pub fn send(address: SocketAddr, request: &Request, until: Option<usize>, has_it: impl Fn()) -> Option<Received> {
+pub fn send(
+    address: SocketAddr,
+    request: &Request,
+    until: Option<usize>,
+    has_it: impl Fn(),
+) -> Option<Received> {
     let mut wire = Wire::new(TcpStream::connect(address).unwrap());
     // A server may answer and hang up before it read everything: what counts is what it answered.
     let _ = wire.stream().write_all(&bytes(request, address));

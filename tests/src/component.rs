@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
-    Admission, Admitted, Attempt, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Identified, Identity,
-    Outcome, Output, Piece, Problem, Reply, Rule, Settings, Settlement, Target, Usage, Verdict,
+    Admission, Admitted, Attempt, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Identified,
+    Identity, Outcome, Output, Piece, Problem, Reply, Rule, Settings, Settlement, Target, Usage, Verdict,
 };
 
 use crate::policy::{Headers, Load, Loaded, Policy, Trap};
@@ -189,7 +189,9 @@ fn standings(list: &[tollgate_policy::message::Standing]) -> Vec<wit::Standing> 
 fn claim(claim: wit::Claim) -> Claim {
     let rule = match claim.rule {
         wit::Rule::Window(wit::Window { limit, period_ms }) => Rule::Window { limit, period_ms },
-        wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => Rule::Budget { limit, start_ms, end_ms },
+        wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => {
+            Rule::Budget { limit, start_ms, end_ms }
+        }
     };
     Claim { cell: claim.cell, rule, amount: claim.amount }
 }

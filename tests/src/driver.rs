@@ -108,7 +108,8 @@ fn never_echoes_the_key(vector: &Vector, outcome: &Outcome) -> Result<(), String
 
 /// The lines that only one side has, each with its sign.
 fn side_by_side(expected: &str, found: &str) -> String {
-    let (left, right): (BTreeSet<&str>, BTreeSet<&str>) = (expected.lines().collect(), found.lines().collect());
+    let (left, right): (BTreeSet<&str>, BTreeSet<&str>) =
+        (expected.lines().collect(), found.lines().collect());
     let missing = expected.lines().filter(|line| !right.contains(line)).map(|line| format!("  - {line}"));
     let surplus = found.lines().filter(|line| !left.contains(line)).map(|line| format!("  + {line}"));
     missing.chain(surplus).collect::<Vec<_>>().join("\n")

@@ -6,7 +6,13 @@
 //! driver can only agree with it, byte for byte.
 //!
 //! Nothing here decides anything about a request: that is what is being tested.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a panic in a test harness is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test harness is a failed test"
+)]
 
 pub mod body;
 pub mod books;

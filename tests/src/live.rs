@@ -59,7 +59,10 @@ impl Driver for Host {
         let gateway = match gateway {
             Ok(gateway) => gateway,
             Err(NotLoaded::Problems(problems)) => {
-                return Outcome { problems: problems.iter().map(problem_line).collect(), ..Outcome::default() };
+                return Outcome {
+                    problems: problems.iter().map(problem_line).collect(),
+                    ..Outcome::default()
+                };
             }
             Err(error) => panic!("{error}"),
         };

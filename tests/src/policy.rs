@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use tollgate_policy::Gateway;
 use tollgate_policy::message::{
-    Admission, Attempt, Ending, Failure, Fed, Head, Identity, Piece, Problem, Reply, Settings, Settlement, Verdict,
+    Admission, Attempt, Ending, Failure, Fed, Head, Identity, Piece, Problem, Reply, Settings, Settlement,
+    Verdict,
 };
 
 /// The policy gave no answer: it trapped. Never expected of ours.

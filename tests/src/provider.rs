@@ -150,7 +150,8 @@ fn serve(name: &str, stage: &Stage, mut wire: Wire) {
 impl Stage {
     fn next(&self, name: &str, request: &Message) -> Result<Answer, String> {
         let path = request.start.strip_prefix("POST /v1").and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
-        let path = path.ok_or_else(|| format!("{name}: `{}` is not a POST below the base URL", request.start))?;
+        let path =
+            path.ok_or_else(|| format!("{name}: `{}` is not a POST below the base URL", request.start))?;
         self.seen.lock().unwrap().push(Sent {
             upstream: name.to_owned(),
             path: path.to_owned(),

@@ -50,7 +50,8 @@ impl Records {
 
     /// The row of an exchange, once it is written. There must be only one.
     pub fn wait_for(&self, request_id: &str) -> Record {
-        let is_it = |row: &&BTreeMap<String, String>| row.get("request_id").is_some_and(|id| id == request_id);
+        let is_it =
+            |row: &&BTreeMap<String, String>| row.get("request_id").is_some_and(|id| id == request_id);
         let rows = self.rows.lock().unwrap();
         let (rows, timeout) = self
             .written
@@ -64,7 +65,8 @@ impl Records {
 }
 
 fn record(row: &BTreeMap<String, String>) -> Record {
-    let text = |name: &str| row.get(name).cloned().unwrap_or_else(|| panic!("the row has no {name}: {row:?}"));
+    let text =
+        |name: &str| row.get(name).cloned().unwrap_or_else(|| panic!("the row has no {name}: {row:?}"));
     let count = |name: &str| text(name).parse().unwrap();
     let usage = row.contains_key("currency").then(|| Usage {
         key: text("key"),

@@ -128,7 +128,9 @@ impl TryFrom<String> for Instant {
     fn try_from(text: String) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not like 2026-11-23T12:00:00Z");
         let parsed: toml::value::Datetime = text.parse().map_err(|_| wrong())?;
-        let (Some(date), Some(time), Some(toml::value::Offset::Z)) = (parsed.date, parsed.time, parsed.offset) else {
+        let (Some(date), Some(time), Some(toml::value::Offset::Z)) =
+            (parsed.date, parsed.time, parsed.offset)
+        else {
             return Err(wrong());
         };
         let days = days_from_civil(i64::from(date.year), i64::from(date.month), i64::from(date.day));
@@ -287,7 +289,9 @@ impl Answer {
 
     /// Whether the answer says that it is a stream of events.
     pub fn is_event_stream(&self) -> bool {
-        headers(&self.headers).iter().any(|h| h.name == "content-type" && h.value.starts_with("text/event-stream"))
+        headers(&self.headers)
+            .iter()
+            .any(|h| h.name == "content-type" && h.value.starts_with("text/event-stream"))
     }
 }
 
@@ -322,7 +326,8 @@ pub fn all() -> Vec<Vector> {
 fn read(file: &Path, area: &str) -> Vector {
     assert_ending(file, "json");
     let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let mut vector: Vector = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let mut vector: Vector =
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     vector.name = format!("{area}/{}", file.file_stem().unwrap().to_str().unwrap());
     assert!(!vector.drivers.is_empty(), "{}: no driver runs this", vector.name);
     vector

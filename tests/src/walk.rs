@@ -5,8 +5,8 @@
 
 use tollgate_ledger::{Charge, Ledger, Memory, Reservation};
 use tollgate_policy::message::{
-    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity, Outcome as Tried,
-    Output, Piece, Reply, Standing, Target, Verdict,
+    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity,
+    Outcome as Tried, Output, Piece, Reply, Standing, Target, Verdict,
 };
 
 use crate::books;
@@ -45,8 +45,13 @@ pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
     };
     walk.exchange();
     let left = walk.script.left();
-    assert!(left.is_empty(), "{left:?} were not asked; the client got {:?}", walk.outcome.client.map(|c| c.lossy()));
-    walk.outcome.ledger = walk.ledger.as_ref().map(|ledger| books::cells(ledger, walk.now)).unwrap_or_default();
+    assert!(
+        left.is_empty(),
+        "{left:?} were not asked; the client got {:?}",
+        walk.outcome.client.map(|c| c.lossy())
+    );
+    walk.outcome.ledger =
+        walk.ledger.as_ref().map(|ledger| books::cells(ledger, walk.now)).unwrap_or_default();
     walk.outcome
 }
 
@@ -278,7 +283,10 @@ fn pick(headers: &[Header], names: &[String]) -> Vec<Header> {
 /// The shell makes framing and the request id, and HTTP carries only visible ASCII.
 fn assert_sound(headers: &[Header]) {
     for Header { name, value } in headers {
-        assert!(!["content-length", "transfer-encoding", "x-request-id", "connection"].contains(&&**name), "{name}");
+        assert!(
+            !["content-length", "transfer-encoding", "x-request-id", "connection"].contains(&&**name),
+            "{name}"
+        );
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
         assert!(value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)), "{name}: {value:?}");
     }

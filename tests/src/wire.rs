@@ -79,9 +79,7 @@ impl Wire {
                 return Some(message);
             }
             let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-            message
-                .headers
-                .push(Header { name: name.to_ascii_lowercase(), value: value.trim().to_owned() });
+            message.headers.push(Header { name: name.to_ascii_lowercase(), value: value.trim().to_owned() });
         }
     }
 
@@ -116,7 +114,8 @@ impl Wire {
 
     fn chunked(&mut self, message: &mut Message, enough: impl Fn(&[u8]) -> bool) {
         loop {
-            let size = self.line().and_then(|line| u64::from_str_radix(line.split(';').next()?.trim(), 16).ok());
+            let size =
+                self.line().and_then(|line| u64::from_str_radix(line.split(';').next()?.trim(), 16).ok());
             let Some(size) = size else {
                 message.cut = true;
                 return;
@@ -145,7 +144,10 @@ impl Wire {
             match self.reader.read(&mut buffer[..room]) {
                 Ok(0) => left = self.cut(message),
                 Err(error) => {
-                    assert!(!is_timeout(&error), "nothing came for {PATIENCE:?}, {left} bytes before the end");
+                    assert!(
+                        !is_timeout(&error),
+                        "nothing came for {PATIENCE:?}, {left} bytes before the end"
+                    );
                     left = self.cut(message);
                 }
                 Ok(count) => {

@@ -17,7 +17,9 @@ fn resplit(size: usize) -> Vec<Vector> {
     let mut vectors: Vec<Vector> = driver::selected().into_iter().filter(streams).collect();
     assert!(!vectors.is_empty());
     // Byte by byte is for the short ones; the long ones are about their length.
-    let length = |vector: &Vector| vector.provider.values().flatten().flat_map(|answer| answer.pieces()).flatten().count();
+    let length = |vector: &Vector| {
+        vector.provider.values().flatten().flat_map(|answer| answer.pieces()).flatten().count()
+    };
     vectors.retain(|vector| size >= 64 || length(vector) < 8 << 10);
     for vector in &mut vectors {
         for answer in vector.provider.values_mut().flatten().filter(|answer| answer.is_event_stream()) {

@@ -239,7 +239,10 @@ pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     }
     let allowed = if name.len() < 5 { 1 } else { 2 };
     let distances = known.iter().map(|known| (distance(name, known), *known));
-    distances.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
+    distances
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, near)| near)
 }
 
 /// Levenshtein's, one row at a time. Rows are at most as long as a name.
@@ -289,7 +292,9 @@ mod tests {
         assert_eq!(duration("1m"), Some(60_000));
         assert_eq!(duration("1h"), Some(3_600_000));
         assert_eq!(duration("366d"), Some(LONGEST_MS));
-        for text in ["", "1", "s", "0s", "-1s", "1.5s", "1 s", "1mo", "367d", "99999999999999999999s", "1m0s", "１s"] {
+        for text in
+            ["", "1", "s", "0s", "-1s", "1.5s", "1 s", "1mo", "367d", "99999999999999999999s", "1m0s", "１s"]
+        {
             assert_eq!(duration(text), None, "{text}");
         }
     }

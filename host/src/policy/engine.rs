@@ -50,8 +50,8 @@ impl Engine {
     /// # Errors
     /// When the machine cannot run compiled code, or has no room for a thread.
     pub fn new() -> Result<Self, LoadError> {
-        let engine =
-            wasmtime::Engine::new(&engine_config()).map_err(|e| LoadError::new("wasmtime does not start", &e))?;
+        let engine = wasmtime::Engine::new(&engine_config())
+            .map_err(|e| LoadError::new("wasmtime does not start", &e))?;
         let ticker = Ticker::start(engine.clone())
             .map_err(|e| LoadError(format!("the thread that guards deadlines does not start: {e}")))?;
         Ok(Self { engine, _ticker: Arc::new(ticker) })
@@ -91,7 +91,10 @@ impl Engine {
         self.link(component)
     }
 
-    #[expect(unsafe_code, reason = "the image is made by our build script, and its header is checked by wasmtime")]
+    #[expect(
+        unsafe_code,
+        reason = "the image is made by our build script, and its header is checked by wasmtime"
+    )]
     fn load_image(&self, image: &[u8]) -> wasmtime::Result<wasmtime::component::Component> {
         // SAFETY: the bytes come from `Engine::precompile_component` in build.rs and are part of this binary.
         unsafe { wasmtime::component::Component::deserialize(&self.engine, image) }

@@ -129,7 +129,10 @@ impl Policy {
     ///
     /// # Errors
     /// [`Broken`] when the call gave no answer.
-    pub fn call_fresh<T>(&self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Broken> {
+    pub fn call_fresh<T>(
+        &self,
+        call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>,
+    ) -> Result<T, Broken> {
         let mut instance = self.fresh()?;
         instance.store.set_epoch_deadline(Engine::epochs(CALL_DEADLINE));
         Ok(call(&mut instance)?)
@@ -139,9 +142,9 @@ impl Policy {
         match Instance::new(&self.component, &self.settings) {
             Ok((instance, _)) => Ok(instance),
             Err(Refused::Broken(broken)) => Err(broken),
-            Err(Refused::Problems(_)) => {
-                Err(Broken(wasmtime::Error::msg("the policy now refuses the configuration it was loaded with")))
-            }
+            Err(Refused::Problems(_)) => Err(Broken(wasmtime::Error::msg(
+                "the policy now refuses the configuration it was loaded with",
+            ))),
         }
     }
 }
@@ -234,12 +237,23 @@ impl Instance {
 
     /// See `gateway.admit`.
     pub fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> wasmtime::Result<wit::Admission> {
-        self.gate.tollgate_policy_policy().gateway().call_admit(&mut self.store, self.gateway, ticket, body, now)
+        self.gate.tollgate_policy_policy().gateway().call_admit(
+            &mut self.store,
+            self.gateway,
+            ticket,
+            body,
+            now,
+        )
     }
 
     /// See `gateway.judge`.
     pub fn judge(&mut self, ticket: &[u8], attempt: wit::Attempt<'_>) -> wasmtime::Result<wit::Verdict> {
-        self.gate.tollgate_policy_policy().gateway().call_judge(&mut self.store, self.gateway, ticket, attempt)
+        self.gate.tollgate_policy_policy().gateway().call_judge(
+            &mut self.store,
+            self.gateway,
+            ticket,
+            attempt,
+        )
     }
 
     /// See `gateway.feed`.
@@ -249,11 +263,25 @@ impl Instance {
 
     /// See `gateway.settle`.
     pub fn settle(&mut self, ticket: &[u8], ending: wit::Ending) -> wasmtime::Result<wit::Settlement> {
-        self.gate.tollgate_policy_policy().gateway().call_settle(&mut self.store, self.gateway, ticket, ending)
+        self.gate.tollgate_policy_policy().gateway().call_settle(
+            &mut self.store,
+            self.gateway,
+            ticket,
+            ending,
+        )
     }
 
     /// See `gateway.refuse`.
-    pub fn refuse(&mut self, ticket: Option<&[u8]>, failure: wit::Failure<'_>) -> wasmtime::Result<wit::Reply> {
-        self.gate.tollgate_policy_policy().gateway().call_refuse(&mut self.store, self.gateway, ticket, failure)
+    pub fn refuse(
+        &mut self,
+        ticket: Option<&[u8]>,
+        failure: wit::Failure<'_>,
+    ) -> wasmtime::Result<wit::Reply> {
+        self.gate.tollgate_policy_policy().gateway().call_refuse(
+            &mut self.store,
+            self.gateway,
+            ticket,
+            failure,
+        )
     }
 }

@@ -5,9 +5,9 @@
 //! misbehaving exchange can be watched. It has the ticket of an honest policy: the path.
 
 use exports::tollgate::policy::policy::{
-    Admission, Admitted, Answered, Attempt, Claim, Edit, Ending, Failure, Fed, Guest, GuestGateway, Head, Header,
-    Identified, Identity, Loaded, Output, Piece, Problem, Relay, Reply, Retry, Rule, Settings, Settlement, Target,
-    Usage, Verdict, Window,
+    Admission, Admitted, Answered, Attempt, Claim, Edit, Ending, Failure, Fed, Guest, GuestGateway, Head,
+    Header, Identified, Identity, Loaded, Output, Piece, Problem, Relay, Reply, Retry, Rule, Settings,
+    Settlement, Target, Usage, Verdict, Window,
 };
 
 #[allow(missing_docs, unsafe_code, reason = "generated; the documentation is the WIT file")]
@@ -150,7 +150,9 @@ impl GuestGateway for Hostile {
                 digest: vec![0; 32],
                 configured: true,
             }),
-            Act::Nonsense => Identity::Caller(Identified { ticket: Vec::new(), digest: vec![], configured: true }),
+            Act::Nonsense => {
+                Identity::Caller(Identified { ticket: Vec::new(), digest: vec![], configured: true })
+            }
             act => Identity::Reply(reply(act, 200, "")),
         }
     }
@@ -171,13 +173,19 @@ impl GuestGateway for Hostile {
                 rule: Rule::Window(Window { limit: 1_000_000, period_ms: 60_000 }),
                 amount: 1,
             }],
-            targets: vec![Target { upstream: self.upstream.clone(), path: "/chat/completions".into(), edits }],
+            targets: vec![Target {
+                upstream: self.upstream.clone(),
+                path: "/chat/completions".into(),
+                edits,
+            }],
         })
     }
 
     fn judge(&self, ticket: Vec<u8>, attempt: Attempt) -> Verdict {
         match act(&text(&ticket), "judge") {
-            Act::Honest if matches!(attempt.outcome, exports::tollgate::policy::policy::Outcome::Answer(_)) => {
+            Act::Honest
+                if matches!(attempt.outcome, exports::tollgate::policy::policy::Outcome::Answer(_)) =>
+            {
                 Verdict::Relay(Relay { ticket, headers: Vec::new(), inspect: true })
             }
             Act::Honest => Verdict::Reply(Answered { ticket, reply: reply(Act::Honest, 502, "no answer") }),
