@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::policy::wit;
+use crate::policy::{Broken, wit};
 
 /// The client's headers that the policy asked for. One that is not visible ASCII is the client's mistake.
 pub(crate) fn headers_for_guest<'h>(
@@ -47,17 +47,22 @@ pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     picked
 }
 
-/// Adds the policy's headers. A header that HTTP cannot carry is left out and said so: it is a policy's bug,
-/// and the answer is worth more than the header.
-pub(crate) fn add_headers(to: &mut HeaderMap, headers: &[wit::HeaderResult]) {
-    for header in headers {
-        match (HeaderName::from_bytes(header.name.as_bytes()), HeaderValue::from_str(&header.value)) {
-            (Ok(name), Ok(value)) => {
-                to.append(name, value);
-            }
-            _ => tracing::error!(header = %header.name, "the policy made a header that HTTP cannot carry"),
-        }
+/// The most headers a policy may add to one answer.
+const MOST_HEADERS: usize = 64;
+
+/// Adds the policy's headers. Headers that HTTP cannot carry, or too many, are a policy that does not work.
+pub(crate) fn add_headers(to: &mut HeaderMap, headers: &[wit::HeaderResult]) -> Result<(), Broken> {
+    if headers.len() > MOST_HEADERS {
+        return Err(Broken::new("the policy adds more headers than an answer can have"));
     }
+    for header in headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&header.value)) else {
+            return Err(Broken::new("the policy made a header that HTTP cannot carry"));
+        };
+        to.append(name, value);
+    }
+    Ok(())
 }
 
 /// The body after the policy's edits; none if they do not fit it.

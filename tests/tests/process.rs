@@ -5,7 +5,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,21 +17,12 @@ const STREAM: &str = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"use
 const FIRST: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n";
 const LAST: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\ndata: [DONE]\n\n";
 
-/// The program, built as these tests are.
+/// The program. `cargo test --workspace` builds it, because the host has integration tests; another build of it from
+/// here would have other features, and take minutes.
 fn tollgate() -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let exe = std::env::current_exe().unwrap();
-        let profile = exe.ancestors().nth(2).unwrap();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "tollgate", "--bin", "tollgate", "--target-dir"]);
-        cargo.arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "the program did not build");
-        profile.join("tollgate")
-    });
+    let exe = std::env::current_exe().unwrap();
+    let program = exe.ancestors().nth(2).unwrap().join("tollgate");
+    assert!(program.exists(), "{} is missing: run `cargo build --workspace`", program.display());
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command

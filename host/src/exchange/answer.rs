@@ -1,6 +1,7 @@
 //! The ways an exchange is answered: an upstream's answer, or a reply in the policy's words.
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{Exchange, Failure};
@@ -15,7 +16,9 @@ impl Exchange {
     pub(super) fn relay(mut self, relay: wit::Relay, received: Received) -> Response<Body> {
         let status = received.status();
         let mut headers = translate::pick(received.headers(), &self.generation.relay_headers);
-        translate::add_headers(&mut headers, &relay.headers);
+        if let Err(broken) = translate::add_headers(&mut headers, &relay.headers) {
+            return self.broken(&broken);
+        }
         self.record.status = status.as_u16();
         self.stamp(&mut headers);
         let body = match received.into_body() {
@@ -31,9 +34,13 @@ impl Exchange {
     /// Sends a reply of the policy's own making.
     pub(super) fn reply(mut self, reply: wit::Reply) -> Response<Body> {
         let ending = if self.dispatched() { wit::Ending::Completed } else { wit::Ending::Undispatched };
-        let response = self.respond_with(reply);
-        self.finish(ending);
-        response
+        match self.respond_with(reply) {
+            Ok(response) => {
+                self.finish(ending);
+                response
+            }
+            Err(broken) => self.broken(&broken),
+        }
     }
 
     /// Sends the policy's words for a failure that only the shell can see.
@@ -56,9 +63,9 @@ impl Exchange {
             }
             Failure::LedgerUnavailable => wit::Failure::LedgerUnavailable,
         };
-        match self.generation.policy.call(|policy| policy.refuse(ticket, guest)) {
-            Ok(reply) => {
-                let response = self.respond_with(reply);
+        let refused = self.generation.policy.call(|policy| policy.refuse(ticket, guest));
+        match refused.and_then(|reply| self.respond_with(reply)) {
+            Ok(response) => {
                 self.finish(wit::Ending::Undispatched);
                 response
             }
@@ -69,32 +76,37 @@ impl Exchange {
     /// Answers 500 after a trap or a missed deadline, in the words of a fresh instance if it has any.
     pub(super) fn broken(mut self, broken: &Broken) -> Response<Body> {
         tracing::error!(request_id = %self.id, cause = %broken, "the policy gave no answer");
-        let refused = self
-            .generation
-            .policy
-            .call_fresh(|policy| policy.refuse(None, wit::Failure::Internal(&self.id)))
-            .unwrap_or_else(|_| wit::Reply {
-                status: 500,
-                headers: Vec::new(),
-                body: format!(
-                    "{{\"error\":{{\"message\":\"The policy failed. Request id: {}\",\"type\":\"server_error\",\
-                     \"param\":null,\"code\":\"internal_error\"}}}}",
-                    self.id
-                )
-                .into_bytes(),
-            });
-        let response = self.respond_with(refused);
+        let policy = &self.generation.policy;
+        let refused = policy.call_fresh(|policy| policy.refuse(None, wit::Failure::Internal(&self.id)));
+        let response = match refused.and_then(|reply| self.respond_with(reply)) {
+            Ok(response) => response,
+            Err(_) => self.last_words(),
+        };
         self.finish(wit::Ending::PolicyFailed);
         response
     }
 
-    fn respond_with(&mut self, reply: wit::Reply) -> Response<Body> {
-        let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut headers = HeaderMap::with_capacity(reply.headers.len().saturating_add(3));
-        translate::add_headers(&mut headers, &reply.headers);
+    fn respond_with(&mut self, reply: wit::Reply) -> Result<Response<Body>, Broken> {
+        let status = StatusCode::from_u16(reply.status)
+            .map_err(|_| Broken::new("the policy replied with a status that HTTP does not have"))?;
+        let mut headers = HeaderMap::with_capacity(reply.headers.len().min(64).saturating_add(3));
+        translate::add_headers(&mut headers, &reply.headers)?;
         self.record.status = status.as_u16();
         self.stamp(&mut headers);
-        respond(status, headers, Body::whole(Bytes::from(reply.body)))
+        Ok(respond(status, headers, Body::whole(Bytes::from(reply.body))))
+    }
+
+    /// What is said when even a fresh instance has no words.
+    fn last_words(&mut self) -> Response<Body> {
+        let error = format!(
+            r#"{{"error":{{"message":"The policy failed. Request id: {}","type":"server_error","param":null,"code":"internal_error"}}}}"#,
+            self.id
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.record.status = 500;
+        self.stamp(&mut headers);
+        respond(StatusCode::INTERNAL_SERVER_ERROR, headers, Body::whole(Bytes::from(error)))
     }
 
     fn stamp(&self, headers: &mut HeaderMap) {
