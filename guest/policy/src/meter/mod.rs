@@ -66,7 +66,7 @@ pub enum Finish {
 }
 
 /// An event longer than this is not held back, and so never hidden.
-const MOST_HELD: u64 = 64 * 1024;
+const MOST_HELD: u64 = 8 * 1024;
 
 impl Meter<'_> {
     /// Before the first byte.
