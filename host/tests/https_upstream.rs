@@ -1,5 +1,7 @@
 //! An upstream behind TLS: its certificate is checked, HTTP/2 is spoken where it is offered, and HTTP/1.1 elsewhere.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
