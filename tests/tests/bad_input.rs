@@ -1,5 +1,12 @@
 //! Bad input on a live server's socket: each has a clear answer in OpenAI's error shape, on a connection that is then
 //! closed, and the server goes on. Framing first (what two readers could read differently), then size and time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
