@@ -8,26 +8,33 @@
 //! ```
 //! use http::Request;
 //! use http_body_util::{BodyExt as _, Empty};
-//! use tollgate::{Gateway, tower_service::Service as _};
+//! use tollgate::{Gateway, key::Secret, tower_service::Service as _};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = r#"
+//! let key = Secret::generate()?;
+//! let config = format!(r#"
 //!     [upstreams.local]
 //!     base_url = "http://127.0.0.1:9000/v1"
 //!
 //!     [[models]]
 //!     name = "small"
-//!     targets = [{ upstream = "local" }]
+//!     targets = [{{ upstream = "local" }}]
 //!     price = "free"
-//! "#;
+//!
+//!     [[keys]]
+//!     name = "alice"
+//!     digest = "{}"
+//! "#, key.digest());
 //! let mut gateway = Gateway::builder(config).build()?;
 //!
-//! let request = Request::get("/v1/models").body(Empty::<bytes::Bytes>::new())?;
+//! let request = Request::get("/v1/models")
+//!     .header("authorization", format!("Bearer {}", key.reveal()))
+//!     .body(Empty::<bytes::Bytes>::new())?;
 //! let response = gateway.call(request).await?;
-//! assert_eq!(response.status(), 401); // no key, no models
+//! assert_eq!(response.status(), 200);
 //! let body = response.into_body().collect().await?.to_bytes();
-//! assert!(String::from_utf8_lossy(&body).contains("invalid_api_key"));
+//! assert!(String::from_utf8_lossy(&body).contains(r#""id":"small""#));
 //! # Ok(())
 //! # }
 //! ```
