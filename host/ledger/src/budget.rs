@@ -14,6 +14,10 @@ pub struct Budget {
 }
 
 impl Budget {
+    pub(crate) fn new(used: u64, end_ms: u64) -> Self {
+        Self { used, end_ms }
+    }
+
     /// Takes over the rule of the latest claim.
     pub fn observe(&mut self, end_ms: u64) {
         self.end_ms = end_ms;

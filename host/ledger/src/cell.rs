@@ -3,7 +3,10 @@
 //! `&mut self` spells `(cell, operation, now) -> (cell, answer)`. A store loads a cell (or makes a new one), calls
 //! `observe`, asks `fit` for every claim, and only then lets each cell `take`. It never decides anything itself.
 
+use std::sync::Arc;
+
 use crate::budget::Budget;
+use crate::slots::Slots;
 use crate::window::{Mark, Window};
 use crate::{Fit, Rule, Standing};
 
@@ -14,6 +17,8 @@ pub enum Cell {
     Window(Window),
     /// Under [`Rule::Budget`].
     Budget(Budget),
+    /// Under [`Rule::Slots`].
+    Slots(Slots),
 }
 
 impl Cell {
@@ -23,6 +28,7 @@ impl Cell {
         match rule {
             Rule::Window { .. } => Self::Window(Window::default()),
             Rule::Budget { .. } => Self::Budget(Budget::default()),
+            Rule::Slots { .. } => Self::Slots(Slots::default()),
         }
     }
 
@@ -31,6 +37,7 @@ impl Cell {
         match (self, rule) {
             (Self::Window(window), Rule::Window { period_ms, .. }) => window.observe(period_ms, now),
             (Self::Budget(budget), Rule::Budget { end_ms, .. }) => budget.observe(end_ms),
+            (Self::Slots(slots), Rule::Slots { .. }) => slots.observe(now),
             (other, _) => {
                 *other = Self::new(rule);
                 other.observe(rule, now);
@@ -44,25 +51,44 @@ impl Cell {
         match self {
             Self::Window(window) => window.fit(limit, amount, now),
             Self::Budget(budget) => budget.fit(limit, amount, now),
+            Self::Slots(slots) => slots.fit(limit, amount, now),
         }
     }
 
-    /// Counts units that fit. The mark is kept with the hold, for its settlement.
-    pub fn take(&mut self, amount: u64) -> Mark {
+    /// Counts units that fit, for a hold whose lease ends at `until_ms`. The mark is kept with the hold, for its
+    /// settlement.
+    pub fn take(&mut self, amount: u64, hold: &Arc<str>, until_ms: u64) -> Mark {
         match self {
             Self::Window(window) => window.take(amount),
             Self::Budget(budget) => {
                 budget.take(amount);
                 Mark::default()
             }
+            Self::Slots(slots) => {
+                slots.take(amount, hold, until_ms);
+                Mark::default()
+            }
         }
     }
 
-    /// Replaces what was held by the real amount.
-    pub fn correct(&mut self, mark: Mark, held: u64, real: u64) {
+    /// Moves the end of a hold's lease. True: the cell has changed.
+    pub fn renew(&mut self, hold: &str, until_ms: u64) -> bool {
+        match self {
+            Self::Slots(slots) => {
+                slots.renew(hold, until_ms);
+                true
+            }
+            // What they count does not depend on the lease.
+            Self::Window(_) | Self::Budget(_) => false,
+        }
+    }
+
+    /// Replaces what a hold held by the real amount.
+    pub fn correct(&mut self, mark: Mark, hold: &str, held: u64, real: u64) {
         match self {
             Self::Window(window) => window.correct(mark, held, real),
             Self::Budget(budget) => budget.correct(held, real),
+            Self::Slots(slots) => slots.free(hold),
         }
     }
 
@@ -72,6 +98,7 @@ impl Cell {
         match self {
             Self::Window(window) => window.standing(limit, now),
             Self::Budget(budget) => budget.standing(limit, now),
+            Self::Slots(slots) => slots.standing(limit, now),
         }
     }
 
@@ -81,6 +108,7 @@ impl Cell {
         match self {
             Self::Window(window) => window.used(),
             Self::Budget(budget) => budget.used(),
+            Self::Slots(slots) => slots.used(),
         }
     }
 
@@ -89,7 +117,7 @@ impl Cell {
     pub fn counts(&self, mark: Mark) -> bool {
         match self {
             Self::Window(window) => window.counts(mark),
-            Self::Budget(_) => true,
+            Self::Budget(_) | Self::Slots(_) => true,
         }
     }
 
@@ -100,6 +128,7 @@ impl Cell {
         match self {
             Self::Window(window) => window.is_over(now),
             Self::Budget(budget) => budget.end_ms() <= now,
+            Self::Slots(slots) => slots.is_over(now),
         }
     }
 
@@ -117,8 +146,10 @@ impl Cell {
     #[must_use]
     pub fn seen(&self, now: u64) -> Self {
         let mut cell = self.clone();
-        if let Self::Window(window) = &mut cell {
-            window.observe(window.period_ms(), now);
+        match &mut cell {
+            Self::Window(window) => window.observe(window.period_ms(), now),
+            Self::Slots(slots) => slots.observe(now),
+            Self::Budget(_) => {}
         }
         cell
     }

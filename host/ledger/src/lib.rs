@@ -1,17 +1,19 @@
-//! The accounting rules of Tollgate, and the trait through which a server keeps its books.
+//! The accounting rules of Tollgate, and the traits through which a server keeps its books.
 //!
-//! This crate decides whether an exchange may take units (requests, tokens, nano-units of money) from the cells
-//! that limit it, and what each cell says afterwards. It never does I/O, reads no clock and knows no float: time is
-//! an argument, and everything is an integer whose overflow is checked. The rules ([`window`], [`budget`]) are
-//! functions of a small [`cell`], an operation and `now`; a store only has to make that step atomic. [`Memory`] is
-//! the store inside one process.
+//! This crate decides whether an exchange may take units (requests, tokens, nano-units of money, slots) from the
+//! cells that limit it, and what each cell says afterwards. It never does I/O, reads no clock and knows no float:
+//! time is an argument, and everything is an integer whose overflow is checked. The rules ([`window`], [`budget`],
+//! [`slots`], [`breaker`]) are functions of a small state, an operation and `now`; a store only has to make that
+//! step atomic. [`Memory`] is the store inside one process, [`Books`] the part of it that others build on.
 //!
 //! # An exchange in the books
 //!
 //! ```text
-//! reserve(hold, claims, lease, now) -> granted: every claim is held; or limited: none is
-//! renew(hold, lease, now)           -> the lease of a long stream is moved on
-//! settle(hold, charge, now)         -> what was held becomes what it really cost, once
+//! reserve(hold, now)          -> granted: every claim is held, or limited: none is
+//! durable(position)           -> what was granted survives a crash; awaited before the client gets a byte
+//! renew(id, lease, now)       -> the lease of a long stream is moved on
+//! settle(entry, charge, now)  -> what was held becomes what it really cost, once, and the row is written
+//! expire(now)                 -> holds whose lease has passed are closed: charged as held, their rows written
 //! ```
 //!
 //! # Invariants
@@ -22,8 +24,9 @@
 //!   every interleaving, retry, disconnect and crash. A window keeps this for *every* trailing period. Only real
 //!   usage above what was held can pass a limit; it is charged in full, and nothing more is granted until it fits.
 //! - **no phantom refusal**: a hold ends by its settlement or by its lease and blocks no longer than its cell counts
-//!   it: one period of a window, the calendar period of a budget. What a settlement gives back is free at once.
-//! - **settle once**: an exchange is charged once, whatever is repeated, cancelled or lost.
+//!   it: one period of a window, the calendar period of a budget, the lease of a slot. What a settlement gives back
+//!   is free at once.
+//! - **settle once**: an exchange is charged once and has one row, whatever is repeated, cancelled or lost.
 //! - **conservation**: a cell's units are the sum of the charges and the open holds it still counts.
 //!
 //! # What each ending is charged
@@ -31,84 +34,42 @@
 //! | ending | [`Charge`] | the books say |
 //! |---|---|---|
 //! | completed, usage known | `Amounts` | the real amounts |
-//! | completed, usage never came | `Amounts` | the policy's estimate, marked so in the usage record |
+//! | completed, usage never came | `Amounts` | the policy's estimate, marked so in the row |
 //! | usage is an explicit zero | `Amounts` | zero: a zero is a number, not a gap |
 //! | usage above the hold | `Amounts` | all of it, even past the limit |
 //! | refused, or failed before any byte was sent | `Nothing` | as if it had never been |
 //! | the client left | `Amounts` | what was produced until then |
 //! | the upstream broke in the middle | `Amounts` | what was produced until then |
 //! | the policy failed after dispatch | `Amounts`, or `Held` if it cannot say | metered so far, else the hold |
-//! | the server died, before dispatch or after | none comes | the hold, as soon as its lease has passed |
+//! | the server died after the hold was durable | none comes | the hold, as soon as its lease has passed: [`Outcome::Lost`] |
+//! | the server died before the hold was durable | none comes | nothing: no byte of an answer had reached the client |
 //!
-//! Held and settled units weigh the same, so a lease that passes moves nothing: the hold is forgotten, and what it
-//! held stays charged. That is the closed side to fail on where money is concerned.
+//! Held and settled units weigh the same, so a lease that passes moves nothing in a window or a budget: the hold is
+//! closed, and what it held stays charged. That is the closed side to fail on where money is concerned.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
+mod books;
+pub mod breaker;
 pub mod budget;
 pub mod cell;
+mod entry;
+pub mod keys;
 mod memory;
 mod shelf;
+pub mod slots;
+mod store;
+mod text;
 pub mod window;
 
-pub use memory::{CellState, Memory, OpenHold, Snapshot};
+pub use books::{Books, CellState, Event, Journal, OpenHold, Part, Restored, Snapshot, Unkept};
+pub use entry::{Entry, Outcome, Price, scopes};
+pub use memory::Memory;
+pub use store::{Breakers, Charges, Condition, Ledger, Pending, Query, Store, Unavailable};
+pub use text::NotAState;
 
-use std::borrow::Cow;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-
-/// What a [`Ledger`] method returns: an answer that may have to be fetched.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
-
-/// A store that applies the rules of this crate atomically.
-///
-/// `now` is milliseconds since the epoch. A hold's id names one exchange and is never used for another; 1 to 64 of
-/// `[A-Za-z0-9_-]`. Every method may be repeated with the same arguments when its answer was lost. A future that is
-/// dropped before it is ready may or may not have taken effect: whoever drops a `reserve` settles that hold with
-/// [`Charge::Nothing`], or its lease will charge it.
-pub trait Ledger: Send + Sync + 'static {
-    /// Holds every claim, or none.
-    ///
-    /// The hold stays open until it is settled or until `lease_ms` have passed. Repeated for a hold that is open,
-    /// or that was lately settled, it takes nothing more and is answered as granted. A claim carries its cell's
-    /// rule, which may differ from the one before: the new limit is applied to what the cell has counted.
-    fn reserve<'a>(
-        &'a self,
-        hold: &'a str,
-        claims: &'a [Claim],
-        lease_ms: u64,
-        now: u64,
-    ) -> Pending<'a, Reservation>;
-
-    /// Closes a hold with what it really cost.
-    fn settle<'a>(&'a self, hold: &'a str, charge: Charge<'a>, now: u64) -> Pending<'a, Settled>;
-
-    /// Moves an open hold's lease to at least `now + lease_ms`. False: the hold is not open (any more).
-    fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool>;
-}
-
-impl<L: Ledger + ?Sized> Ledger for Arc<L> {
-    fn reserve<'a>(
-        &'a self,
-        hold: &'a str,
-        claims: &'a [Claim],
-        lease_ms: u64,
-        now: u64,
-    ) -> Pending<'a, Reservation> {
-        (**self).reserve(hold, claims, lease_ms, now)
-    }
-
-    fn settle<'a>(&'a self, hold: &'a str, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {
-        (**self).settle(hold, charge, now)
-    }
-
-    fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool> {
-        (**self).renew(hold, lease_ms, now)
-    }
-}
 
 /// How a cell is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +90,11 @@ pub enum Rule {
         /// Milliseconds since the epoch: the first that no longer counts.
         end_ms: u64,
     },
+    /// At most `limit` units held at once. Settled, or with its lease passed, a hold counts no more.
+    Slots {
+        /// Units.
+        limit: u64,
+    },
 }
 
 impl Rule {
@@ -136,7 +102,7 @@ impl Rule {
     #[must_use]
     pub const fn limit(&self) -> u64 {
         match *self {
-            Self::Window { limit, .. } | Self::Budget { limit, .. } => limit,
+            Self::Window { limit, .. } | Self::Budget { limit, .. } | Self::Slots { limit } => limit,
         }
     }
 }
@@ -148,9 +114,25 @@ pub struct Claim {
     pub cell: String,
     /// Its rule, as it is from now on.
     pub rule: Rule,
-    /// Units: requests, tokens or nano-units of money.
+    /// Units: requests, tokens, nano-units of money, or slots.
     pub amount: u64,
 }
+
+/// Claims to hold for one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold<'a> {
+    /// The exchange's row as it stands if nobody ever settles it: the worst case, `estimated`, and
+    /// [`Outcome::Lost`]. Its `request_id` names the hold.
+    pub entry: &'a Arc<Entry>,
+    /// What to hold: all of it, or nothing.
+    pub claims: &'a [Claim],
+    /// How long the hold stays open without a sign of life, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// A place in a store's log: what was written before it, and what was not. Places of one store grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
 
 /// What is left of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,8 +146,13 @@ pub struct Standing {
 /// The answer of [`Ledger::reserve`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// Every claim is held. One standing for each, in their order, as they are after the grant.
-    Granted(Vec<Standing>),
+    /// Every claim is held.
+    Granted {
+        /// One for each claim, in their order, as they are after the grant.
+        standings: Vec<Standing>,
+        /// For [`Ledger::durable`].
+        position: Position,
+    },
     /// Nothing is held.
     Limited {
         /// The claim with the longest wait, from 0; one that can never be granted comes first.
@@ -223,18 +210,3 @@ pub enum Fit {
     /// It is larger than the limit.
     Never,
 }
-
-/// The store did not answer in time, or cannot be reached. Whether the operation took effect is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unavailable {
-    /// What went wrong, for the log. Holds no secret.
-    pub reason: Cow<'static, str>,
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the ledger is unavailable: {}", self.reason)
-    }
-}
-
-impl std::error::Error for Unavailable {}

@@ -1,9 +1,9 @@
-//! Named entries in many small tables, so that no single operation is ever long: a table that grows moves a
-//! thousandth of the entries, and dead ones are looked for one table at a time.
+//! Named entries in many small tables, each with a lock of its own, so that no single operation is ever long: a
+//! table that grows moves a thousandth of the entries, and dead ones are looked for one table at a time.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// With a million entries a table holds a thousand.
 const TABLES: usize = 1024;
@@ -12,75 +12,78 @@ type Table<T> = HashMap<Arc<str>, T, Quick>;
 
 /// A map from names to entries.
 pub struct Shelf<T> {
-    tables: Vec<Table<T>>,
+    tables: Box<[Mutex<Table<T>>]>,
     hasher: Quick,
-    /// The table that is swept next.
-    hand: usize,
+}
+
+/// The tables of some names, locked together.
+pub struct Locked<'s, T> {
+    hasher: Quick,
+    /// By the table's place, ascending.
+    tables: Vec<(usize, MutexGuard<'s, Table<T>>)>,
 }
 
 impl<T> Shelf<T> {
     pub fn new() -> Self {
         let hasher = Quick::new();
-        let tables = (0..TABLES).map(|_| HashMap::with_hasher(hasher)).collect();
-        Self { tables, hasher, hand: 0 }
+        let tables = (0..TABLES).map(|_| Mutex::new(HashMap::with_hasher(hasher))).collect();
+        Self { tables, hasher }
     }
 
-    pub fn get(&self, name: &str) -> Option<&T> {
-        self.table(name).get(name)
+    /// Locks the tables of these names, always in the same order, so that two who lock several never wait for each
+    /// other.
+    pub fn lock<'n>(&self, names: impl Iterator<Item = &'n str>) -> Locked<'_, T> {
+        let mut places: Vec<usize> = names.map(|name| self.hasher.place(name)).collect();
+        places.sort_unstable();
+        places.dedup();
+        let tables = places.into_iter().filter_map(|place| Some((place, locked(self.tables.get(place)?))));
+        Locked { hasher: self.hasher, tables: tables.collect() }
     }
 
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut T> {
-        self.table_mut(name).get_mut(name)
-    }
-
-    /// The entry's shared name and the entry, made if it is not there.
-    pub fn entry(&mut self, name: &str, make: impl FnOnce() -> T) -> (Arc<str>, &mut T) {
-        let table = self.table_mut(name);
-        let shared =
-            table.get_key_value(name).map_or_else(|| Arc::from(name), |(shared, _)| Arc::clone(shared));
-        (Arc::clone(&shared), table.entry(shared).or_insert_with(make))
-    }
-
-    pub fn insert(&mut self, name: &str, entry: T) {
-        self.table_mut(name).insert(Arc::from(name), entry);
-    }
-
-    pub fn remove(&mut self, name: &str) -> Option<(Arc<str>, T)> {
-        self.table_mut(name).remove_entry(name)
-    }
-
-    /// Drops what is not kept from the next table.
-    pub fn sweep(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
-        let hand = self.hand;
-        self.hand = hand.saturating_add(1) % TABLES;
-        if let Some(table) = self.tables.get_mut(hand) {
+    /// Drops what is not kept from one of the tables: the next round looks at the next one.
+    pub fn sweep(&self, round: usize, mut keep: impl FnMut(&mut T) -> bool) {
+        if let Some(table) = self.tables.get(round % TABLES) {
+            let mut table = locked(table);
             table.retain(|_, entry| keep(entry));
             if table.len() < table.capacity().wrapping_shr(3) {
-                table.shrink_to(table.len().saturating_mul(2));
+                let room = table.len().saturating_mul(2);
+                table.shrink_to(room);
             }
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &T)> {
-        self.tables.iter().flatten()
+    /// Visits every entry, table by table: what changes meanwhile is seen before or after its change.
+    pub fn for_each(&self, mut visit: impl FnMut(&Arc<str>, &T)) {
+        for table in &self.tables {
+            locked(table).iter().for_each(|(name, entry)| visit(name, entry));
+        }
+    }
+}
+
+impl<T> Locked<'_, T> {
+    /// An entry by one of the names that were locked.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut T> {
+        self.table(name)?.get_mut(name)
     }
 
-    #[expect(clippy::indexing_slicing, reason = "place is below TABLES, the number of tables")]
-    fn table(&self, name: &str) -> &Table<T> {
-        &self.tables[self.place(name)]
+    /// The entry's shared name and the entry, made if it is not there. None: the name was not locked.
+    pub fn entry(&mut self, name: &str, make: impl FnOnce() -> T) -> Option<(Arc<str>, &mut T)> {
+        let table = self.table(name)?;
+        let shared =
+            table.get_key_value(name).map_or_else(|| Arc::from(name), |(shared, _)| Arc::clone(shared));
+        Some((Arc::clone(&shared), table.entry(shared).or_insert_with(make)))
     }
 
-    #[expect(clippy::indexing_slicing, reason = "place is below TABLES, the number of tables")]
-    fn table_mut(&mut self, name: &str) -> &mut Table<T> {
-        let place = self.place(name);
-        &mut self.tables[place]
+    fn table(&mut self, name: &str) -> Option<&mut Table<T>> {
+        let wanted = self.hasher.place(name);
+        let mut tables = self.tables.iter_mut();
+        tables.find_map(|(place, table)| (*place == wanted).then_some(&mut **table))
     }
+}
 
-    fn place(&self, name: &str) -> usize {
-        // The low bits choose the slot inside a table, so the table is chosen by the next ones.
-        let hash = self.hasher.hash_one(name).wrapping_shr(16);
-        usize::try_from(hash).unwrap_or(0) % TABLES
-    }
+/// The lock of a table. Nothing under it panics; a poisoned one would still hold sound entries.
+pub fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hashes names a few times faster than the standard hasher: they are made by the server and its operator, not by
@@ -90,9 +93,22 @@ pub struct Quick {
     state: u64,
 }
 
+impl Default for Quick {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Quick {
     pub fn new() -> Self {
         Self { state: RandomState::new().hash_one(TABLES) }
+    }
+
+    /// The table of a name.
+    fn place(&self, name: &str) -> usize {
+        // The low bits choose the slot inside a table, so the table is chosen by the next ones.
+        let hash = self.hash_one(name).wrapping_shr(16);
+        usize::try_from(hash).unwrap_or(0) % TABLES
     }
 
     fn mix(&mut self, word: u64) {
@@ -136,46 +152,50 @@ impl Hasher for Quick {
 mod tests {
     use super::*;
 
+    fn insert<T>(shelf: &Shelf<T>, name: &str, entry: T) {
+        shelf.lock([name].into_iter()).entry(name, || entry);
+    }
+
     #[test]
     fn one_round_of_sweeps_visits_every_entry_once() {
-        let mut shelf = Shelf::new();
+        let shelf = Shelf::new();
         for number in 0..5_000_u32 {
-            shelf.insert(&number.to_string(), 0_u32);
+            insert(&shelf, &number.to_string(), 0_u32);
         }
-        for _ in 0..TABLES {
-            shelf.sweep(|visits| {
+        for round in 0..TABLES {
+            shelf.sweep(round, |visits| {
                 *visits += 1;
                 true
             });
         }
-        assert!(shelf.iter().all(|(_, visits)| *visits == 1));
-        for _ in 0..TABLES {
-            shelf.sweep(|_| false);
+        shelf.for_each(|_, visits| assert_eq!(*visits, 1));
+        for round in 0..TABLES {
+            shelf.sweep(round, |_| false);
         }
-        assert_eq!(shelf.iter().count(), 0);
-        assert!(shelf.tables.iter().all(|table| table.capacity() < 8));
+        shelf.for_each(|name, _| panic!("{name} is kept"));
+        assert!(shelf.tables.iter().all(|table| locked(table).capacity() < 8));
     }
 
     #[test]
     fn names_that_differ_little_spread_over_the_tables() {
-        let mut shelf = Shelf::new();
+        let shelf = Shelf::new();
         for number in 0..100_000_u32 {
-            shelf.insert(&format!("requests:key-{number}"), ());
+            insert(&shelf, &format!("requests:key-{number}"), ());
         }
-        let lengths = shelf.tables.iter().map(HashMap::len);
+        let lengths = shelf.tables.iter().map(|table| locked(table).len());
         assert!(lengths.clone().max() < Some(200) && lengths.min() > Some(30), "100 each on average");
     }
 
     #[test]
     fn entries_are_found_by_name_and_share_it() {
-        let mut shelf = Shelf::new();
-        let (first, _) = shelf.entry("a", || 1);
-        let (again, value) = shelf.entry("a", || 2);
+        let shelf = Shelf::new();
+        let mut locked = shelf.lock(["a", "b", "a"].into_iter());
+        let (first, _) = locked.entry("a", || 1).unwrap();
+        let (again, value) = locked.entry("a", || 2).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(*value, 1);
-        assert_eq!(shelf.get("a"), Some(&1));
-        *shelf.get_mut("a").unwrap() = 3;
-        assert_eq!(shelf.remove("a").map(|(_, value)| value), Some(3));
-        assert_eq!(shelf.get("a"), None);
+        *locked.get_mut("a").unwrap() = 3;
+        assert_eq!(locked.get_mut("a"), Some(&mut 3));
+        assert_eq!(locked.get_mut("b"), None);
     }
 }

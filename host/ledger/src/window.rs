@@ -34,11 +34,31 @@ struct Bucket {
 /// Where a window counted a hold, for its settlement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mark {
-    at_ms: u64,
-    moves: u32,
+    /// When: milliseconds since the epoch.
+    pub at_ms: u64,
+    /// How often the window's buckets had been moved by then.
+    pub moves: u32,
 }
 
 impl Window {
+    pub(crate) fn new(period_ms: u64, latest_ms: u64, moves: u32, buckets: Vec<(u64, u64)>) -> Self {
+        let buckets = buckets.into_iter().map(|(index, units)| Bucket { index, units }).collect();
+        Self { period_ms, latest_ms, moves, buckets }
+    }
+
+    pub(crate) fn latest_ms(&self) -> u64 {
+        self.latest_ms
+    }
+
+    pub(crate) fn moves(&self) -> u32 {
+        self.moves
+    }
+
+    /// Index and units of each bucket.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.buckets.iter().map(|bucket| (bucket.index, bucket.units))
+    }
+
     /// Shows the cell the time and the period of the latest claim, and forgets what has passed. Comes before every
     /// other operation of a claim.
     pub fn observe(&mut self, period_ms: u64, now: u64) {

@@ -1,0 +1,1 @@
+//! The ledger in Redis or Valkey: one for many gateways.
