@@ -51,6 +51,7 @@ impl From<policy::Rule> for wit::Rule {
             policy::Rule::Budget { limit, start_ms, end_ms } => {
                 Self::Budget(wit::Budget { limit, start_ms, end_ms })
             }
+            policy::Rule::Slots { limit } => Self::Slots(limit),
         }
     }
 }
@@ -77,8 +78,9 @@ impl From<policy::Admission> for wit::Admission {
     fn from(admission: policy::Admission) -> Self {
         match admission {
             policy::Admission::Reply(reply) => Self::Reply(reply.into()),
-            policy::Admission::Admitted(policy::Admitted { ticket, claims, targets }) => {
-                Self::Admitted(wit::Admitted { ticket, claims: all(claims), targets: all(targets) })
+            policy::Admission::Admitted(policy::Admitted { ticket, claims, targets, usage }) => {
+                let (claims, targets, usage) = (all(claims), all(targets), usage.into());
+                Self::Admitted(wit::Admitted { ticket, claims, targets, usage })
             }
         }
     }
@@ -113,7 +115,14 @@ impl From<policy::Fed> for wit::Fed {
 
 impl From<policy::Settlement> for wit::Settlement {
     fn from(policy::Settlement { amounts, usage }: policy::Settlement) -> Self {
-        let usage = wit::Usage {
+        Self { amounts, usage: usage.into() }
+    }
+}
+
+impl From<policy::Usage> for wit::Usage {
+    fn from(usage: policy::Usage) -> Self {
+        let policy::Price { input, cached_input, output } = usage.price;
+        Self {
             key: usage.key,
             model: usage.model,
             upstream: usage.upstream,
@@ -125,11 +134,53 @@ impl From<policy::Settlement> for wit::Settlement {
             estimated: usage.estimated,
             charge: usage.charge,
             currency: usage.currency,
-        };
-        Self { amounts, usage }
+            price: wit::Price { input, cached_input, output },
+        }
     }
 }
 
-fn all<A: Into<B>, B>(values: Vec<A>) -> Vec<B> {
+impl From<policy::Limits> for wit::Limits {
+    fn from(policy::Limits { requests, tokens, concurrent, budgets }: policy::Limits) -> Self {
+        Self { requests, tokens, concurrent, budgets }
+    }
+}
+
+impl From<policy::Scope> for wit::Scope {
+    fn from(policy::Scope { name, limits }: policy::Scope) -> Self {
+        Self { name, limits: limits.into() }
+    }
+}
+
+impl From<policy::Principal> for wit::Principal {
+    fn from(principal: policy::Principal) -> Self {
+        Self {
+            key: principal.key,
+            limits: principal.limits.into(),
+            scopes: all(principal.scopes),
+            models: principal.models,
+            priority: match principal.priority {
+                policy::Priority::Urgent => wit::Priority::Urgent,
+                policy::Priority::Normal => wit::Priority::Normal,
+                policy::Priority::Batch => wit::Priority::Batch,
+            },
+            expires_ms: principal.expires_ms,
+        }
+    }
+}
+
+impl From<policy::LimitOf> for wit::Limit {
+    fn from(policy::LimitOf { scope, text, unit, claim }: policy::LimitOf) -> Self {
+        let unit = match unit {
+            policy::Unit::Requests => wit::Unit::Requests,
+            policy::Unit::Tokens => wit::Unit::Tokens,
+            policy::Unit::Concurrent => wit::Unit::Concurrent,
+            policy::Unit::Money => wit::Unit::Money,
+        };
+        Self { scope, text, unit, claim: claim.into() }
+    }
+}
+
+/// Each of them, turned.
+pub fn all<A: Into<B>, B>(values: Vec<A>) -> Vec<B> {
     values.into_iter().map(Into::into).collect()
 }

@@ -1,5 +1,6 @@
 //! Values of the shell, as the crate's.
 
+use super::from_guest::all;
 use super::{policy, wit};
 
 impl From<wit::Header> for policy::Header {
@@ -11,6 +12,35 @@ impl From<wit::Header> for policy::Header {
 impl From<wit::Head> for policy::Head {
     fn from(wit::Head { request_id, method, path, headers }: wit::Head) -> Self {
         Self { request_id, method, path, headers: all(headers) }
+    }
+}
+
+impl From<wit::Limits> for policy::Limits {
+    fn from(wit::Limits { requests, tokens, concurrent, budgets }: wit::Limits) -> Self {
+        Self { requests, tokens, concurrent, budgets }
+    }
+}
+
+impl From<wit::Scope> for policy::Scope {
+    fn from(wit::Scope { name, limits }: wit::Scope) -> Self {
+        Self { name, limits: limits.into() }
+    }
+}
+
+impl From<wit::Principal> for policy::Principal {
+    fn from(principal: wit::Principal) -> Self {
+        Self {
+            key: principal.key,
+            limits: principal.limits.into(),
+            scopes: all(principal.scopes),
+            models: principal.models,
+            priority: match principal.priority {
+                wit::Priority::Urgent => policy::Priority::Urgent,
+                wit::Priority::Normal => policy::Priority::Normal,
+                wit::Priority::Batch => policy::Priority::Batch,
+            },
+            expires_ms: principal.expires_ms,
+        }
     }
 }
 
@@ -76,8 +106,4 @@ impl From<wit::Failure> for policy::Failure {
             wit::Failure::Internal(id) => Self::Internal(id),
         }
     }
-}
-
-fn all<A: Into<B>, B>(values: Vec<A>) -> Vec<B> {
-    values.into_iter().map(Into::into).collect()
 }

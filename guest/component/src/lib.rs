@@ -8,6 +8,7 @@
 mod from_guest;
 mod from_host;
 
+use self::from_guest::all;
 use exports::tollgate::policy::policy as wit;
 use tollgate_policy as policy;
 
@@ -32,7 +33,7 @@ impl wit::GuestGateway for Gateway {
         let settings = policy::Settings { config: &config, shell_tables, upstreams };
         match policy::Gateway::load(&settings) {
             Ok(loaded) => Ok(loaded.into()),
-            Err(problems) => Err(problems.into_iter().map(Into::into).collect()),
+            Err(problems) => Err(all(problems)),
         }
     }
 
@@ -40,8 +41,15 @@ impl wit::GuestGateway for Gateway {
         self.0.identify(&head.into()).into()
     }
 
-    fn admit(&self, ticket: Vec<u8>, body: Vec<u8>, now: u64) -> wit::Admission {
-        sound(self.0.admit(&ticket, &body, now)).into()
+    fn admit(
+        &self,
+        ticket: Vec<u8>,
+        caller: Option<wit::Principal>,
+        body: Vec<u8>,
+        now: u64,
+    ) -> wit::Admission {
+        let caller = caller.map(Into::into);
+        sound(self.0.admit(&ticket, caller.as_ref(), &body, now)).into()
     }
 
     fn judge(&self, ticket: Vec<u8>, attempt: wit::Attempt) -> wit::Verdict {
@@ -63,6 +71,17 @@ impl wit::GuestGateway for Gateway {
 
     fn refuse(&self, ticket: Option<Vec<u8>>, failure: wit::Failure) -> wit::Reply {
         sound(self.0.refuse(ticket.as_deref(), &failure.into())).into()
+    }
+
+    fn callers(&self) -> Vec<wit::Principal> {
+        all(self.0.callers())
+    }
+
+    fn limits(&self, caller: wit::Principal, now: u64) -> Result<Vec<wit::Limit>, Vec<wit::Problem>> {
+        match self.0.limits(&caller.into(), now) {
+            Ok(limits) => Ok(all(limits)),
+            Err(problems) => Err(all(problems)),
+        }
     }
 }
 

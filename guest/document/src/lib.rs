@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 pub use toml::de::{DeTable, DeValue};
+pub use toml_datetime::{Datetime, Offset};
 
 /// One thing wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

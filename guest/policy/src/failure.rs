@@ -1,8 +1,8 @@
 //! What a failure that only the shell can see becomes: one of the refusals.
 
-use crate::claim::{self, Unit};
 use crate::config::Config;
-use crate::message::{Failure, Reply};
+use crate::message::{Failure, Reply, Unit};
+use crate::rates;
 use crate::refusal::Refusal;
 use crate::ticket::{BadTicket, Stage};
 
@@ -20,16 +20,18 @@ pub fn reply(config: &Config, stage: Option<&Stage<'_>>, failure: &Failure) -> R
         Failure::Limited { claim, retry_after_ms, standings } => {
             // Only an exchange that was admitted has claims.
             let exchange = stage.ok_or(BadTicket)?.exchange()?.ok_or(BadTicket)?;
-            let key = config.key(exchange.key).ok_or(BadTicket)?;
-            let limit =
-                usize::try_from(*claim).ok().and_then(|index| key.limits.get(index)).ok_or(BadTicket)?;
-            let (unit, text) = (limit.unit, limit.text.clone());
+            let caller = exchange.caller(config)?;
+            let limit = usize::try_from(*claim).ok().and_then(|index| caller.limits.get(index));
+            let limit = limit.ok_or(BadTicket)?;
+            let (unit, text) = (limit.unit(), limit.told(&caller.name));
             let refusal = match (unit, *retry_after_ms) {
                 (Unit::Money, _) => Refusal::QuotaSpent { budget: text },
+                // How long the exchanges under way will last is not known, only when a ledger would give them up.
+                (Unit::Concurrent, _) => Refusal::RateLimited { unit, limit: text, retry_after_ms: 1_000 },
                 (_, Some(retry_after_ms)) => Refusal::RateLimited { unit, limit: text, retry_after_ms },
                 (_, None) => Refusal::NeverFits { unit, limit: text },
             };
-            return Ok(refusal.reply(claim::headers(&key.limits, standings)));
+            return Ok(refusal.reply(rates::headers(&caller.limits, standings)));
         }
     };
     Ok(refusal.reply(Vec::new()))

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::claim;
 use crate::config::Config;
 use crate::message::{Answer, Attempt, Fault, Header, Outcome, Verdict};
 use crate::meter::{Form, Meter, Tally};
+use crate::rates;
 use crate::refusal::Refusal;
 use crate::ticket::{BadTicket, Exchange, Parties, Stage, encoded};
 
@@ -45,10 +45,10 @@ enum Reading {
 }
 
 /// Decides about an attempt.
-pub fn judge(config: &Config, exchange: &Exchange, attempt: &Attempt) -> Result<Verdict, BadTicket> {
+pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Result<Verdict, BadTicket> {
     let exchange = Exchange { target: attempt.target, judged: attempt.number, ..*exchange };
     let parties = exchange.parties(config)?;
-    let standings = || claim::headers(&parties.key.limits, &attempt.standings);
+    let standings = || rates::headers(&parties.caller.limits, &attempt.standings);
     let relay = |stage: Stage<'_>, inspect| {
         let mut headers = tried(&parties, attempt);
         headers.extend(standings());
@@ -90,13 +90,12 @@ fn waits(refusal: &Refusal, outcome: &Outcome) -> Vec<Header> {
     answer.headers.iter().filter(is_wait).cloned().collect()
 }
 
-fn next_target(exchange: &Exchange, parties: &Parties<'_>) -> Option<u32> {
+fn next_target(exchange: &Exchange<'_>, parties: &Parties<'_>) -> Option<u32> {
     let next = exchange.target.checked_add(1)?;
-    let index = usize::try_from(next).ok()?;
-    (index < parties.model.targets.len()).then_some(next)
+    parties.model.target(next).map(|_| next)
 }
 
-fn read(exchange: &Exchange, outcome: &Outcome) -> Reading {
+fn read(exchange: &Exchange<'_>, outcome: &Outcome) -> Reading {
     let fault =
         |fault| Reading::Failure { refusal: Refusal::Upstream(fault), elsewhere: true, readable: false };
     let answer = match outcome {
@@ -116,7 +115,7 @@ fn read(exchange: &Exchange, outcome: &Outcome) -> Reading {
 }
 
 /// How to read an answer that says it is one; none if it is not of a form the client asked for.
-fn success(exchange: &Exchange, answer: &Answer) -> Option<Reading> {
+fn success(exchange: &Exchange<'_>, answer: &Answer) -> Option<Reading> {
     let encoded = values(answer, "content-encoding").any(|value| !value.eq_ignore_ascii_case("identity"));
     let mut types = values(answer, "content-type");
     let (Some(media_type), None, false) = (types.next(), types.next(), encoded) else { return None };

@@ -20,9 +20,13 @@ mod estimate;
 mod failure;
 mod judge;
 mod key;
+mod limit;
 pub mod message;
 mod meter;
 mod money;
+mod path;
+mod principal;
+mod rates;
 mod refusal;
 mod request;
 mod settlement;
@@ -31,12 +35,14 @@ mod stream;
 mod tests;
 mod ticket;
 
+use crate::admission::Asker;
+use crate::claim::Amounts;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 pub use crate::message::*;
 use crate::refusal::Refusal;
 pub use crate::ticket::BadTicket;
-use crate::ticket::Stage;
+use crate::ticket::{Stage, Who, encoded};
 
 /// A loaded configuration, and with it every decision.
 #[derive(Debug)]
@@ -88,22 +94,62 @@ impl Gateway {
     }
 
     /// The body has come: what must be reserved, and where can the request go? Lists of models are answered here.
-    pub fn admit(&self, ticket: &[u8], body: &[u8], now: u64) -> Result<Admission, BadTicket> {
+    /// `stored` is what the shell's store knows of a key that the configuration does not have.
+    pub fn admit(
+        &self,
+        ticket: &[u8],
+        stored: Option<&Principal>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, BadTicket> {
         let Stage::Identified { key, endpoint } = Stage::open(ticket, &self.config)? else {
             return Err(BadTicket);
         };
-        let Some(index) = key else {
-            // A key that only the shell's store knows has no limits here, so it may do nothing.
-            return Ok(Admission::Reply(Refusal::KeyUnknown.reply(Vec::new())));
+        let admitted = match (key, stored) {
+            (Some(index), _) => {
+                let key = self.config.key(index).ok_or(BadTicket)?;
+                let asker = Asker { who: Who::Key(index), caller: &key.caller, allowed: &key.allowed };
+                self.admit_asker(&asker, key.expires_ms, endpoint, body, now)
+            }
+            (None, Some(principal)) => self.admit_stored(principal, endpoint, body, now),
+            (None, None) => Err(Refusal::KeyUnknown),
         };
-        let key = self.config.key(index).ok_or(BadTicket)?;
+        Ok(admitted.unwrap_or_else(|refusal| Admission::Reply(refusal.reply(Vec::new()))))
+    }
+
+    fn admit_stored(
+        &self,
+        principal: &Principal,
+        endpoint: Endpoint<'_>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, Refusal> {
+        let stored = principal::read(&self.config, principal).map_err(|problems| {
+            let first = problems.first().map(|found| format!("{}: {}", found.at, found.message));
+            Refusal::KeyUnusable(first.unwrap_or_default())
+        })?;
+        let who = encoded(&stored.caller);
+        let asker = Asker { who: Who::Stored(&who), caller: &stored.caller, allowed: &stored.allowed };
+        self.admit_asker(&asker, principal.expires_ms, endpoint, body, now)
+    }
+
+    fn admit_asker(
+        &self,
+        asker: &Asker<'_>,
+        expires_ms: Option<u64>,
+        endpoint: Endpoint<'_>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, Refusal> {
+        if expires_ms.is_some_and(|end| end <= now) {
+            return Err(Refusal::KeyExpired);
+        }
         Ok(match endpoint {
-            Endpoint::Models => Admission::Reply(catalogue::list(&self.config, key)),
-            Endpoint::Model(id) => Admission::Reply(catalogue::one(&self.config, key, &id)),
-            Endpoint::Generate(kind) => match admission::admit(&self.config, (index, key), kind, body, now) {
-                Ok(admitted) => Admission::Admitted(admitted),
-                Err(refusal) => Admission::Reply(refusal.reply(Vec::new())),
-            },
+            Endpoint::Models => Admission::Reply(catalogue::list(&self.config, asker.allowed)),
+            Endpoint::Model(id) => Admission::Reply(catalogue::one(&self.config, asker.allowed, &id)),
+            Endpoint::Generate(kind) => {
+                Admission::Admitted(admission::admit(&self.config, asker, kind, body, now)?)
+            }
         })
     }
 
@@ -138,5 +184,22 @@ impl Gateway {
     pub fn refuse(&self, ticket: Option<&[u8]>, failure: &Failure) -> Result<Reply, BadTicket> {
         let stage = ticket.map(|ticket| Stage::open(ticket, &self.config)).transpose()?;
         failure::reply(&self.config, stage.as_ref(), failure)
+    }
+
+    /// Aside from any exchange: the keys of the configuration.
+    pub fn callers(&self) -> Vec<Principal> {
+        self.config.keys().iter().map(|key| principal::of_key(&self.config, key)).collect()
+    }
+
+    /// Aside from any exchange: what limits a key, and where that is counted; or what is wrong with it.
+    pub fn limits(&self, principal: &Principal, now: u64) -> Result<Vec<LimitOf>, Vec<Problem>> {
+        let stored = principal::check(&self.config, principal)?;
+        let limit = |limit: limit::Limit| LimitOf {
+            claim: Claim { amount: 0, ..limit.claim(&self.config.calendar, &Amounts::default(), now) },
+            unit: limit.unit(),
+            scope: limit.scope,
+            text: limit.text,
+        };
+        Ok(stored.caller.limits.into_iter().map(limit).collect())
     }
 }

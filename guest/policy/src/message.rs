@@ -81,6 +81,83 @@ pub enum Identity {
     Caller(Identified),
 }
 
+/// The limits of one key or scope, as they are written: record `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Such as `100/1m`.
+    pub requests: Option<String>,
+    /// Such as `200000/1m`.
+    pub tokens: Option<String>,
+    /// Exchanges at once.
+    pub concurrent: Option<u64>,
+    /// Such as `1000 JPY/month`.
+    pub budgets: Vec<String>,
+}
+
+/// The limits of a scope: record `scope`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Its path.
+    pub name: String,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// How urgent a key's requests are: enum `priority`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Before all others.
+    Urgent,
+    /// In their turn.
+    #[default]
+    Normal,
+    /// When there is room.
+    Batch,
+}
+
+/// A key and what it may do: record `principal`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// Its name, a path; never the key itself.
+    pub key: String,
+    /// Its own limits.
+    pub limits: Limits,
+    /// The scopes around it that have limits, outermost first.
+    pub scopes: Vec<Scope>,
+    /// The models it may use; none: every model.
+    pub models: Option<Vec<String>>,
+    /// How urgent its requests are.
+    pub priority: Priority,
+    /// From when on it is no longer valid: milliseconds since the epoch.
+    pub expires_ms: Option<u64>,
+}
+
+/// What a limit counts: enum `unit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// Requests that reached an upstream.
+    Requests,
+    /// Input and output tokens.
+    Tokens,
+    /// Exchanges at once.
+    Concurrent,
+    /// Nano-units of a currency.
+    Money,
+}
+
+/// A limit and the cell it counts in: record `limit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitOf {
+    /// The path of the key or scope whose limit it is.
+    pub scope: String,
+    /// As it is written.
+    pub text: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// A claim of nothing on its cell.
+    pub claim: Claim,
+}
+
 /// How a cell is limited: variant `rule`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -99,6 +176,11 @@ pub enum Rule {
         start_ms: u64,
         /// Milliseconds since the epoch.
         end_ms: u64,
+    },
+    /// At most `limit` units at once.
+    Slots {
+        /// Units.
+        limit: u64,
     },
 }
 
@@ -133,6 +215,8 @@ pub struct Admitted {
     pub claims: Vec<Claim>,
     /// Where to send, in order of preference.
     pub targets: Vec<Target>,
+    /// The row of the books if nobody ever settles the exchange.
+    pub usage: Usage,
 }
 
 /// The answer of `admit`: variant `admission`.
@@ -300,6 +384,19 @@ pub struct Usage {
     pub charge: u64,
     /// ISO 4217.
     pub currency: String,
+    /// The price it was charged at.
+    pub price: Price,
+}
+
+/// What one token costs, in pico-units (10^-12): record `price`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    /// An input token that came from no cache.
+    pub input: u64,
+    /// An input token from the provider's cache.
+    pub cached_input: u64,
+    /// An output token.
+    pub output: u64,
 }
 
 /// The answer of `settle`: record `settlement`.

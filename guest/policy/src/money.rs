@@ -4,6 +4,10 @@
 //! for a million tokens, so that `0.0028` per million is exact. A charge is summed in 128 bits and rounded up
 //! once, to nano-units (10^-9). No float comes near money, and no rate of exchange exists.
 
+use serde::{Deserialize, Serialize};
+
+use crate::message;
+
 /// The largest amount of money the books can hold, in nano-units: 9 million units, which stays below 2^53 so that
 /// a ledger may count in doubles.
 pub const MOST_MONEY: u64 = 9_000_000_000_000_000;
@@ -20,7 +24,7 @@ pub const MONEY_DIGITS: u32 = 9;
 const PICO_IN_NANO: u128 = 1_000;
 
 /// An ISO 4217 code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Currency([u8; 3]);
 
 impl Currency {
@@ -56,6 +60,11 @@ pub struct Price {
 impl Price {
     /// No charge.
     pub const FREE: Self = Self { currency: Currency::NONE, input: 0, cached_input: 0, output: 0 };
+
+    /// As the books show it.
+    pub fn shown(&self) -> message::Price {
+        message::Price { input: self.input, cached_input: self.cached_input, output: self.output }
+    }
 
     /// Whether nothing is ever charged.
     pub fn is_free(&self) -> bool {

@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use crate::claim::{Unit, wait};
-use crate::message::{Fault, Header, Reply};
+use crate::message::{Fault, Header, Reply, Unit};
+use crate::rates::wait;
 use crate::request::MOST_DEPTH;
 
 /// Why there is no answer.
@@ -17,6 +17,8 @@ pub enum Refusal {
     KeyMisplaced,
     KeyAmbiguous,
     KeyUnknown,
+    KeyExpired,
+    KeyUnusable(String),
     // What is asked for.
     UnknownUrl { method: String, path: String },
     WrongMethod { method: String, path: String, allow: &'static str },
@@ -66,9 +68,12 @@ const UPSTREAM: &str = "upstream_error";
 impl Refusal {
     fn row(&self) -> Row {
         let (status, kind, code) = match self {
-            Self::KeyMissing | Self::KeyMisplaced | Self::KeyAmbiguous | Self::KeyUnknown => {
-                (401, INVALID, "invalid_api_key")
-            }
+            Self::KeyMissing
+            | Self::KeyMisplaced
+            | Self::KeyAmbiguous
+            | Self::KeyUnknown
+            | Self::KeyExpired => (401, INVALID, "invalid_api_key"),
+            Self::KeyUnusable(_) => (503, SERVER, "key_unusable"),
             Self::UnknownUrl { .. } => (404, INVALID, "unknown_url"),
             Self::WrongMethod { .. } => (405, INVALID, "method_not_supported"),
             Self::UnknownModel(_) => (404, INVALID, "model_not_found"),
@@ -129,6 +134,11 @@ impl Refusal {
                 .into(),
             Self::KeyAmbiguous => "More than one API key was sent. Send one, once.".into(),
             Self::KeyUnknown => "Incorrect API key provided.".into(),
+            Self::KeyExpired => "The API key provided has expired.".into(),
+            Self::KeyUnusable(why) => format!(
+                "This key can do nothing until the operator of this gateway mends what is kept of it: {}.",
+                brief(why)
+            ),
             Self::UnknownUrl { method, path } => format!("Invalid URL ({} {})", brief(method), brief(path)),
             Self::WrongMethod { method, path, allow } => {
                 format!("Not allowed to {} on {}; use {allow}.", brief(method), brief(path))
@@ -200,7 +210,9 @@ impl Refusal {
                 ]
             }
             // What waiting cannot mend.
-            Self::NeverFits { .. } | Self::QuotaSpent { .. } | Self::UpstreamKey => vec![no_retry()],
+            Self::NeverFits { .. } | Self::QuotaSpent { .. } | Self::UpstreamKey | Self::KeyUnusable(_) => {
+                vec![no_retry()]
+            }
             Self::LedgerUnavailable | Self::Unavailable(_) => vec![header("retry-after", "1")],
             _ => Vec::new(),
         }
@@ -243,7 +255,7 @@ struct ErrorObject {
 
 fn unit_name(unit: Unit) -> &'static str {
     match unit {
-        Unit::Requests => "requests",
+        Unit::Requests | Unit::Concurrent => "requests",
         Unit::Tokens => "tokens",
         Unit::Money => "insufficient_quota",
     }

@@ -13,18 +13,24 @@ use crate::config::Config;
 use crate::endpoint::Kind;
 use crate::message::{Ending, Settlement, Usage};
 use crate::meter::{Counts, Tally};
+use crate::money::MOST_MONEY;
 use crate::ticket::{BadTicket, Exchange, Parties, Stage};
 
 /// Closes an exchange.
 pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Settlement, BadTicket> {
     let exchange = stage.exchange()?.ok_or(BadTicket)?;
     let parties = exchange.parties(config)?;
+    let mut price = parties.target.price;
     let (counts, amounts) = match (ending, stage) {
         (Ending::Undispatched, _) => (Counts::default(), Amounts::default()),
         (_, Stage::Relaying { meter, .. }) => answered(&exchange, &parties, meter.tally()),
         (_, Stage::Relayed(_, tally)) => answered(&exchange, &parties, tally),
         (_, Stage::Failed(_)) => (Counts::default(), Amounts { requests: 1, ..Amounts::default() }),
-        (Ending::PolicyFailed, _) => held(&exchange),
+        (Ending::PolicyFailed, _) => {
+            let dearest = parties.model.target(exchange.dearest).ok_or(BadTicket)?;
+            price = dearest.price;
+            held(&exchange)
+        }
         _ => {
             let input = Counts { input: exchange.input_estimate, estimated: true, ..Counts::default() };
             charged(&parties, input)
@@ -33,9 +39,9 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
     let was_tried = exchange.judged > 0 || ending != Ending::Undispatched;
     let target = Some(parties.target).filter(|_| was_tried);
     Ok(Settlement {
-        amounts: parties.key.limits.iter().map(|limit| amounts.of(limit.unit)).collect(),
+        amounts: parties.caller.amounts(&amounts),
         usage: Usage {
-            key: parties.key.name.clone(),
+            key: parties.caller.name.clone(),
             model: parties.model.name.clone(),
             upstream: target.map(|target| target.upstream.clone()),
             upstream_model: target.map(|target| target.model.clone()),
@@ -44,13 +50,14 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
             output_tokens: counts.output,
             reasoning_tokens: counts.reasoning,
             estimated: counts.estimated,
-            charge: amounts.money,
-            currency: parties.target.price.currency.as_str().to_owned(),
+            charge: amounts.money.min(MOST_MONEY),
+            currency: price.currency.as_str().to_owned(),
+            price: price.shown(),
         },
     })
 }
 
-fn answered(exchange: &Exchange, parties: &Parties<'_>, tally: &Tally) -> (Counts, Amounts) {
+fn answered(exchange: &Exchange<'_>, parties: &Parties<'_>, tally: &Tally) -> (Counts, Amounts) {
     charged(parties, tally.counts(exchange.input_estimate, exchange.kind == Kind::Chat))
 }
 
@@ -59,7 +66,7 @@ fn charged(parties: &Parties<'_>, counts: Counts) -> (Counts, Amounts) {
     (counts, Amounts { requests: 1, tokens: counts.input.saturating_add(counts.output), money })
 }
 
-fn held(exchange: &Exchange) -> (Counts, Amounts) {
+fn held(exchange: &Exchange<'_>) -> (Counts, Amounts) {
     let input = exchange.input_estimate;
     let output = exchange.held_tokens.saturating_sub(input);
     (Counts { input, output, estimated: true, ..Counts::default() }, exchange.held())

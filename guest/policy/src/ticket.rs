@@ -1,17 +1,19 @@
 //! The policy's memory of one exchange, as bytes that the shell keeps between two calls.
 //!
 //! Nothing of the configuration is copied into a ticket: keys, models and targets are indices, and the fingerprint
-//! in front tells whether they are those of this configuration. Decoding borrows, so that a chunk of a stream
-//! costs one small allocation, its next ticket. A ticket is trusted no further than its fingerprint: every index
-//! in it is looked up, and a wrong one is a [`BadTicket`].
+//! in front tells whether they are those of this configuration. A caller from the shell's store travels along, for
+//! no later call is told of it again. Decoding borrows, so that a chunk of a stream costs one small allocation, its
+//! next ticket. A ticket is trusted no further than its fingerprint: every index in it is looked up, and a wrong one
+//! is a [`BadTicket`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
-use crate::claim::Amounts;
-use crate::config::{Config, Key, Model, Target};
+use crate::claim::{Amounts, Caller};
+use crate::config::{Config, Model, Target};
 use crate::endpoint::{Endpoint, Kind};
 use crate::meter::{Meter, Tally};
 
@@ -38,11 +40,11 @@ pub enum Stage<'a> {
         endpoint: Endpoint<'a>,
     },
     /// Targets are being tried.
-    Trying(Exchange),
+    Trying(#[serde(borrow)] Exchange<'a>),
     /// No target gave an answer; the client gets a reply of ours or a provider's error.
-    Failed(Exchange),
+    Failed(#[serde(borrow)] Exchange<'a>),
     /// An answer is relayed, and all about it is known.
-    Relayed(Exchange, Tally),
+    Relayed(#[serde(borrow)] Exchange<'a>, Tally),
     /// An answer is relayed piece by piece.
     Relaying {
         #[serde(borrow)]
@@ -55,8 +57,9 @@ pub enum Stage<'a> {
 
 /// What is known of an exchange once it was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exchange {
-    pub key: u32,
+pub struct Exchange<'a> {
+    #[serde(borrow)]
+    pub who: Who<'a>,
     pub model: u32,
     pub kind: Kind,
     /// Whether the client wants events.
@@ -68,27 +71,44 @@ pub struct Exchange {
     /// What was held.
     pub held_tokens: u64,
     pub held_money: u64,
+    /// The target that could cost that much.
+    pub dearest: u32,
     /// The target that is tried now, or was tried last.
     pub target: u32,
     /// How many tries have been judged.
     pub judged: u32,
 }
 
+/// Where the caller is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Who<'a> {
+    /// In the configuration: the index of the key.
+    Key(u32),
+    /// Here: the [`Caller`], encoded.
+    Stored(#[serde(borrow, serialize_with = "bytes")] &'a [u8]),
+}
+
 /// What an exchange's indices stand for.
-#[derive(Clone, Copy)]
 pub struct Parties<'c> {
-    pub key: &'c Key,
+    pub caller: Cow<'c, Caller>,
     pub model: &'c Model,
     pub target: &'c Target,
 }
 
-impl Exchange {
+impl Exchange<'_> {
     /// Looks the indices up.
     pub fn parties<'c>(&self, config: &'c Config) -> Result<Parties<'c>, BadTicket> {
-        let key = config.key(self.key).ok_or(BadTicket)?;
         let model = config.model(self.model).ok_or(BadTicket)?;
-        let target = usize::try_from(self.target).ok().and_then(|index| model.targets.get(index));
-        Ok(Parties { key, model, target: target.ok_or(BadTicket)? })
+        let target = model.target(self.target).ok_or(BadTicket)?;
+        Ok(Parties { caller: self.caller(config)?, model, target })
+    }
+
+    /// Who calls.
+    pub fn caller<'c>(&self, config: &'c Config) -> Result<Cow<'c, Caller>, BadTicket> {
+        match self.who {
+            Who::Key(index) => Ok(Cow::Borrowed(&config.key(index).ok_or(BadTicket)?.caller)),
+            Who::Stored(encoded) => read(encoded).map(Cow::Owned),
+        }
     }
 
     /// What was held.
@@ -98,7 +118,7 @@ impl Exchange {
 }
 
 /// Changes with the layout of what follows it.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Version and fingerprint.
 const PREFIX: usize = 1 + size_of::<u64>();
@@ -127,7 +147,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The exchange, if there is one yet.
-    pub fn exchange(&self) -> Result<Option<Exchange>, BadTicket> {
+    pub fn exchange(&self) -> Result<Option<Exchange<'_>>, BadTicket> {
         match self {
             Self::Identified { .. } => Ok(None),
             Self::Trying(exchange) | Self::Failed(exchange) | Self::Relayed(exchange, _) => {
@@ -138,9 +158,9 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The encoded form of an exchange that [`Stage::Relaying`] carries.
-pub fn encoded(exchange: &Exchange) -> Vec<u8> {
-    write(exchange, Vec::with_capacity(32))
+/// The encoded form that [`Stage::Relaying`] carries of an exchange, and [`Who::Stored`] of a caller.
+pub fn encoded(value: &impl Serialize) -> Vec<u8> {
+    write(value, Vec::with_capacity(64))
 }
 
 fn write<T: Serialize>(value: &T, to: Vec<u8>) -> Vec<u8> {

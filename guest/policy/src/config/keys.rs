@@ -1,39 +1,37 @@
-//! The `keys` of a configuration: who may call, which models, and how much.
+//! The `keys` of a configuration: who may call, which models, how much and how long.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::limits::{self, Allowed, FIELDS};
 use super::models::{Declared, Model};
-use super::value::{Budget, budget, window};
-use crate::claim::Limit;
+use super::scopes::Scopes;
+use super::value::instant;
+use crate::claim::Caller;
+use crate::message::Priority;
+use crate::path::{self, KEY_PARTS};
 use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 
 /// Who may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// What the books call it. Part of the ledger's cell names.
-    pub name: String,
+    /// Its name, and all that limits it.
+    pub caller: Caller,
     /// SHA-256 of the key itself, which the configuration never has.
     pub digest: [u8; 32],
-    /// The models it may use, by index; none: every model.
-    pub models: Option<BTreeSet<u32>>,
-    /// What it may use, in the order of its claims.
-    pub limits: Vec<Limit>,
+    /// The models it may use.
+    pub allowed: Allowed,
+    /// How urgent its requests are.
+    pub priority: Priority,
+    /// From when on it is no longer valid: milliseconds since the epoch.
+    pub expires_ms: Option<u64>,
 }
-
-impl Key {
-    /// Whether it may use the model with this index.
-    pub fn may_use(&self, model: u32) -> bool {
-        self.models.as_ref().is_none_or(|models| models.contains(&model))
-    }
-}
-
-const LONGEST_NAME: usize = 64;
 
 /// Reads every key and leaves out, with its problems, what is unsound.
 pub fn read(
     root: &Section<'_>,
     models: &[Model],
     declared: &Declared<'_>,
+    scopes: &Scopes<'_>,
     problems: &mut Problems<'_>,
 ) -> Vec<Key> {
     const NONE: &str =
@@ -46,81 +44,106 @@ pub fn read(
     if nodes.as_ref().is_some_and(Vec::is_empty) {
         list.wrong(problems, NONE);
     }
+    let mut reading = Reading { models, declared, scopes, names: BTreeMap::new(), digests: BTreeMap::new() };
     let mut keys = Vec::new();
-    let mut seen = Seen::default();
     for node in nodes.unwrap_or_default() {
         if let Some(section) = node.section(problems) {
-            keys.extend(key(&section, models, declared, &mut seen, problems));
+            keys.extend(reading.key(&section, problems));
         }
     }
+    reading.check_names(problems);
+    check_scopes(scopes, &keys, models, problems);
     keys
 }
 
-#[derive(Default)]
-struct Seen<'d> {
-    names: BTreeSet<&'d str>,
+/// What keys are checked against: the tables before them, and one another.
+struct Reading<'r, 'd> {
+    models: &'r [Model],
+    declared: &'r Declared<'r>,
+    scopes: &'r Scopes<'r>,
+    names: BTreeMap<&'d str, Node<'d>>,
     digests: BTreeMap<[u8; 32], &'d str>,
 }
 
-fn key<'d>(
-    section: &Section<'d>,
-    models: &[Model],
-    declared: &Declared<'_>,
-    seen: &mut Seen<'d>,
-    problems: &mut Problems<'_>,
-) -> Option<Key> {
-    section.only(&["name", "digest", "models", "requests", "tokens", "budget"], problems);
-    let name = name(section, seen, problems);
-    let digest = digest(section, name, seen, problems);
-    let allowed = match section.get("models") {
-        Some(list) => allowed(&list, declared, problems).map(Some),
-        None => Some(None),
-    };
-    let requests = section.get("requests").map(|node| window(&node, problems));
-    let tokens = section.get("tokens").map(|node| window(&node, problems));
-    let budget = section.get("budget").map(|node| {
-        let budget = budget(&node, problems)?;
-        same_currency(&node, &budget, allowed.as_ref()?.as_ref(), models, problems);
-        Some(budget)
-    });
+impl<'d> Reading<'_, 'd> {
+    fn key(&mut self, section: &Section<'d>, problems: &mut Problems<'_>) -> Option<Key> {
+        let known: Vec<&str> =
+            ["name", "digest", "models", "priority", "expires"].into_iter().chain(FIELDS).collect();
+        section.only(&known, problems);
+        let name = self.name(section, problems);
+        let digest = digest(section, name, &mut self.digests, problems);
+        let allowed = match section.get("models") {
+            Some(list) => allowed(&list, self.declared, problems),
+            None => Some(Allowed::All),
+        };
+        let priority = section.get("priority").and_then(|node| priority(&node, problems)).unwrap_or_default();
+        let expires_ms = section.get("expires").and_then(|node| instant(&node, problems));
+        let own = limits::read(section, name.unwrap_or_default(), problems);
+        if let Some(allowed) = &allowed {
+            own.meet(self.models, allowed, problems);
+        }
 
-    let (name, digest, models) = (name?, digest?, allowed?);
-    let mut limits = Vec::new();
-    if let Some(window) = requests {
-        limits.push(Limit::requests(name, window?));
+        let (name, digest, allowed) = (name?, digest?, allowed?);
+        let around = path::around(name).filter_map(|scope| self.scopes.get(scope));
+        let limits = around.flat_map(|scope| scope.limits.clone()).chain(own.limits).collect();
+        Some(Key { caller: Caller { name: name.to_owned(), limits }, digest, allowed, priority, expires_ms })
     }
-    if let Some(window) = tokens {
-        limits.push(Limit::tokens(name, window?));
+
+    fn name(&mut self, section: &Section<'d>, problems: &mut Problems<'_>) -> Option<&'d str> {
+        let node = section.need("name", "what the books call the key", problems)?;
+        let name = node.text(problems)?;
+        if !path::is_sound(name, KEY_PARTS) {
+            node.wrong(problems, path::form("key", KEY_PARTS));
+            return None;
+        }
+        if self.names.contains_key(name) {
+            node.wrong(problems, format!("there is another key named `{name}`"));
+            return None;
+        }
+        self.names.insert(name, node);
+        Some(name)
     }
-    if let Some(budget) = budget {
-        limits.push(Limit::money(name, budget?));
+
+    /// A path is a key or a scope, never both.
+    fn check_names(&self, problems: &mut Problems<'_>) {
+        let mut scopes = BTreeSet::new();
+        scopes.extend(self.scopes.keys().copied());
+        scopes.extend(self.names.keys().flat_map(|name| path::around(name)));
+        for (name, node) in &self.names {
+            if scopes.contains(name) {
+                let message = format!("`{name}` is a scope, so no key can have this name: add a part to it");
+                node.wrong(problems, message);
+            }
+        }
     }
-    Some(Key { name: name.to_owned(), digest, models, limits })
 }
 
-fn name<'d>(section: &Section<'d>, seen: &mut Seen<'d>, problems: &mut Problems<'_>) -> Option<&'d str> {
-    let node = section.need("name", "what the books call the key", problems)?;
-    let name = node.text(problems)?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if !(1..=LONGEST_NAME).contains(&name.len()) || !name.bytes().all(fits) {
-        // Not quoted: someone may have put the key itself here.
-        node.wrong(
-            problems,
-            format!("a key's name has 1 to {LONGEST_NAME} of the characters A-Z a-z 0-9 . _ -"),
-        );
-        return None;
+/// The budgets of a scope meet every model that a key below it may use.
+fn check_scopes(scopes: &Scopes<'_>, keys: &[Key], models: &[Model], problems: &mut Problems<'_>) {
+    for (name, scope) in scopes {
+        let mut met = Allowed::Only(BTreeSet::new());
+        let below = keys.iter().filter(|key| path::around(&key.caller.name).any(|around| around == *name));
+        below.for_each(|key| met.join(&key.allowed));
+        scope.meet(models, &met, problems);
     }
-    if !seen.names.insert(name) {
-        node.wrong(problems, format!("there is another key named `{name}`"));
-        return None;
+}
+
+fn priority(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Priority> {
+    match node.text(problems)? {
+        "urgent" => Some(Priority::Urgent),
+        "normal" => Some(Priority::Normal),
+        "batch" => Some(Priority::Batch),
+        _ => {
+            node.wrong(problems, "must be `urgent`, `normal` or `batch`");
+            None
+        }
     }
-    Some(name)
 }
 
 fn digest<'d>(
     section: &Section<'d>,
     name: Option<&'d str>,
-    seen: &mut Seen<'d>,
+    digests: &mut BTreeMap<[u8; 32], &'d str>,
     problems: &mut Problems<'_>,
 ) -> Option<[u8; 32]> {
     let hint = "`sha256:` and the SHA-256 of the key in hexadecimal (`tollgate keys new` prints it)";
@@ -134,7 +157,7 @@ fn digest<'d>(
         );
         return None;
     };
-    if let Some(other) = seen.digests.insert(digest, name.unwrap_or("?")) {
+    if let Some(other) = digests.insert(digest, name.unwrap_or("?")) {
         node.wrong(problems, format!("is the digest of key `{other}` too: two keys must differ"));
         return None;
     }
@@ -153,7 +176,7 @@ fn hexadecimal(text: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
-fn allowed(list: &Node<'_>, declared: &Declared<'_>, problems: &mut Problems<'_>) -> Option<BTreeSet<u32>> {
+fn allowed(list: &Node<'_>, declared: &Declared<'_>, problems: &mut Problems<'_>) -> Option<Allowed> {
     let nodes = list.list(problems)?;
     if nodes.is_empty() {
         list.wrong(problems, "a key needs at least one model; leave `models` out to allow every model");
@@ -167,39 +190,17 @@ fn allowed(list: &Node<'_>, declared: &Declared<'_>, problems: &mut Problems<'_>
             Some(_) => {}
             None => {
                 let known: Vec<&str> = declared.keys().copied().collect();
-                let message = match nearest(name, &known) {
-                    Some(near) => {
-                        format!("there is no model `{}`; did you mean `{}`?", shown(name), shown(near))
-                    }
-                    None => format!("there is no model `{}`; there are {}", shown(name), listed(&known)),
-                };
-                node.wrong(problems, message);
+                node.wrong(problems, no_model(name, &known));
             }
         }
     }
-    Some(models)
+    Some(Allowed::Only(models))
 }
 
-/// A budget counts one currency: every price it may meet must be in it.
-fn same_currency(
-    node: &Node<'_>,
-    budget: &Budget,
-    allowed: Option<&BTreeSet<u32>>,
-    models: &[Model],
-    problems: &mut Problems<'_>,
-) {
-    for (index, model) in (0_u32..).zip(models) {
-        if allowed.is_some_and(|allowed| !allowed.contains(&index)) {
-            continue;
-        }
-        let mut prices = model.targets.iter().map(|target| target.price);
-        if let Some(price) = prices.find(|price| !price.is_free() && price.currency != budget.currency) {
-            let (budget, priced) = (budget.currency, price.currency);
-            let (budget, priced, name) = (budget.as_str(), priced.as_str(), shown(&model.name));
-            let message = format!(
-                "the budget is in {budget}, but model `{name}` is priced in {priced}, and there is no exchange rate"
-            );
-            node.wrong(problems, message);
-        }
+/// What to say of a model that is not there; `known` are.
+pub fn no_model(name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(near) => format!("there is no model `{}`; did you mean `{}`?", shown(name), shown(near)),
+        None => format!("there is no model `{}`; there are {}", shown(name), listed(known)),
     }
 }

@@ -1,11 +1,14 @@
 //! The configuration: TOML into types that cannot be wrong.
 //!
-//! Reads the policy's tables (`models`, `keys`), leaves those of the shell alone, and reports every problem of the
-//! file at once with its path and line. What comes out is sound: every target has an upstream and a price, every
-//! key a digest of its own, every budget the currency of all it may meet.
+//! Reads the policy's tables (`calendar`, `models`, `scopes`, `keys`), leaves those of the shell alone, and reports
+//! every problem of the file at once with its path and line. What comes out is sound: every target has an upstream
+//! and a price, every key a digest of its own, every path is a key or a scope, every budget has the currency of all
+//! it may meet.
 
 mod keys;
+mod limits;
 mod models;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -15,10 +18,13 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use tollgate_document::{Problems, Section, parse};
 
-pub use self::keys::Key;
+pub use self::keys::{Key, no_model};
+pub use self::limits::{Allowed, clashes};
 pub use self::models::{Model, Target};
-pub use self::value::{Budget, Window};
+use crate::calendar::Calendar;
+use crate::limit::Limit;
 use crate::message::{Problem, Settings};
+use crate::path;
 
 /// A sound configuration. Models and keys are known by their index, so that a ticket need not copy a name.
 #[derive(Debug)]
@@ -27,6 +33,11 @@ pub struct Config {
     keys: Vec<Key>,
     by_name: BTreeMap<String, u32>,
     by_digest: BTreeMap<[u8; 32], u32>,
+    by_path: BTreeMap<String, u32>,
+    /// Every scope by its path, with the limits of its table, if it has one.
+    scopes: BTreeMap<String, Vec<Limit>>,
+    /// Where the days of budgets begin.
+    pub calendar: Calendar,
     /// Tells tickets of this configuration from those of another.
     pub fingerprint: u64,
 }
@@ -38,16 +49,27 @@ impl Config {
         let mut problems = Problems::new(settings.config);
         let root = Section::root(document.get_ref());
         let shell_tables = settings.shell_tables.iter().map(String::as_str);
-        let known: Vec<&str> = ["models", "keys"].into_iter().chain(shell_tables).collect();
+        let known: Vec<&str> =
+            ["calendar", "models", "scopes", "keys"].into_iter().chain(shell_tables).collect();
         root.only(&known, &mut problems);
         let (models, declared) = models::read(&root, &settings.upstreams, &mut problems);
-        let keys = keys::read(&root, &models, &declared, &mut problems);
+        let scopes = scopes::read(&root, &mut problems);
+        let keys = keys::read(&root, &models, &declared, &scopes, &mut problems);
+        let calendar = root.get("calendar").and_then(|node| node.section(&mut problems));
+        let calendar =
+            calendar.and_then(|section| value::calendar(&section, &mut problems)).unwrap_or_default();
         if !problems.is_empty() {
             return Err(problems.into_sorted());
         }
         let by_name = (0..).zip(&models).map(|(index, model)| (model.name.clone(), index)).collect();
         let by_digest = (0..).zip(&keys).map(|(index, key)| (key.digest, index)).collect();
-        Ok(Self { models, keys, by_name, by_digest, fingerprint: fingerprint(settings) })
+        let by_path = (0..).zip(&keys).map(|(index, key)| (key.caller.name.clone(), index)).collect();
+        let implied = keys.iter().flat_map(|key| path::around(&key.caller.name));
+        let mut all = BTreeMap::new();
+        all.extend(implied.map(|scope| (scope.to_owned(), Vec::new())));
+        all.extend(scopes.into_iter().map(|(name, drafted)| (name.to_owned(), drafted.limits)));
+        let fingerprint = fingerprint(settings);
+        Ok(Self { models, keys, by_name, by_digest, by_path, scopes: all, calendar, fingerprint })
     }
 
     /// A model by its index.
@@ -61,9 +83,19 @@ impl Config {
         Some((index, self.model(index)?))
     }
 
-    /// The models a key may use, in the order of the file.
-    pub fn models_of<'c>(&'c self, key: &'c Key) -> impl Iterator<Item = &'c Model> {
-        (0..).zip(&self.models).filter(|(index, _)| key.may_use(*index)).map(|(_, model)| model)
+    /// Every model, in the order of the file.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The models that may be used, in the order of the file.
+    pub fn models_in<'c>(&'c self, allowed: &'c Allowed) -> impl Iterator<Item = &'c Model> {
+        (0..).zip(&self.models).filter(|(index, _)| allowed.contains(*index)).map(|(_, model)| model)
+    }
+
+    /// Every key, in the order of the file.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
     }
 
     /// A key by its index.
@@ -75,6 +107,24 @@ impl Config {
     /// about the digest, from which nobody can find a key.
     pub fn key_with(&self, digest: &[u8; 32]) -> Option<u32> {
         self.by_digest.get(digest).copied()
+    }
+
+    /// Whether a key has this name.
+    pub fn has_key(&self, path: &str) -> bool {
+        self.by_path.contains_key(path)
+    }
+
+    /// Whether it is a scope: it has a table, or a key lies below it.
+    pub fn has_scope(&self, path: &str) -> bool {
+        self.scopes.contains_key(path)
+    }
+
+    /// The limits that the file itself gives to a key or a scope.
+    pub fn limits_of(&self, path: &str) -> impl Iterator<Item = &Limit> {
+        let key = self.by_path.get(path).and_then(|index| self.key(*index));
+        let around = key.map_or(&[][..], |key| &key.caller.limits);
+        let own = around.iter().filter(move |limit| limit.scope == path);
+        self.scopes.get(path).map_or(&[][..], Vec::as_slice).iter().chain(own)
     }
 }
 

@@ -32,6 +32,13 @@ pub struct Target {
     pub price: Price,
 }
 
+impl Model {
+    /// A target by its index.
+    pub fn target(&self, index: u32) -> Option<&Target> {
+        self.targets.get(usize::try_from(index).ok()?)
+    }
+}
+
 /// Every name in the file, with the index of its model. A model with a problem has none: a key that names it is
 /// not a second problem.
 pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;

@@ -50,9 +50,9 @@ fn a_whole_configuration_is_read() {
     assert!(local.targets[0].price.is_free() && local.targets[0].model == "local");
     assert_eq!(local.max_output_tokens, 4096);
     let bob = config.key(1).expect("a key");
-    assert!(bob.may_use(index) && !bob.may_use(0) && bob.limits.is_empty());
+    assert!(bob.allowed.contains(index) && !bob.allowed.contains(0) && bob.caller.limits.is_empty());
     let alice = config.key(0).expect("a key");
-    assert!(alice.may_use(0) && alice.limits.len() == 3);
+    assert!(alice.allowed.contains(0) && alice.caller.limits.len() == 3);
     assert_eq!(config.key_with(&alice.digest), Some(0));
     assert_eq!(config.key_with(&[0; 32]), None);
 }
@@ -218,7 +218,36 @@ fn keys_are_sound() {
         let found = of_key(&key);
         assert!(found.starts_with(expected), "{found}");
     }
+    let another = |field: &str| format!("{two}{field}\ndigest = \"{}\"", DIGEST.replace('9', "8"));
+    for (key, expected) in [
+        (another("name = \"k/l\""), "keys[0].name:6 `k` is a scope, so no key can have this name"),
+        (another("name = \"k/l/m/n\""), "keys[1].name:9 a key's name has 1 to 3 parts such as"),
+        (
+            format!("name = \"k\"\ndigest = \"{DIGEST}\"\n[[scopes]]\nname = \"k\""),
+            "keys[0].name:6 `k` is a scope",
+        ),
+    ] {
+        let found = of_key(&key);
+        assert!(found.starts_with(expected), "{found}");
+    }
     for (field, expected) in [
+        ("priority = \"high\"", "priority:8 must be `urgent`, `normal` or `batch`"),
+        ("priority = 1", "priority:8 must be a string"),
+        ("expires = \"tomorrow\"", "expires:8 must be a date and a time with its offset"),
+        ("expires = 2027-01-01", "expires:8 must be a date and a time with its offset"),
+        ("expires = 2027-01-01T00:00:00", "expires:8 must be a date and a time with its offset"),
+        ("expires = 1960-01-01T00:00:00Z", "expires:8 must be a date and a time with its offset"),
+        ("expires = 1", "expires:8 must be a date and a time with its offset"),
+        ("concurrent = 0", "concurrent:8 must be from 1 to 1000000"),
+        ("concurrent = \"8\"", "concurrent:8 must be a whole number, and is of type string"),
+        ("budget = []", "budget:8 needs at least one budget"),
+        ("budget = [\"5 JPY/day\", 5]", "budget[1]:8 must be a string"),
+        ("budget = [\"5 JPY/day\", \"5 JPY/year\"]", "budget[1]:8 must be an amount"),
+        (
+            "budget = [\"5 JPY/day\", \"6 JPY/day\"]",
+            "budget[1]:8 is a second budget of this currency and period",
+        ),
+        ("budget = [\"5 JPY/day\", \"6 USD/day\"]", "budget[1]:8 the budget is in USD, but model `m`"),
         ("models = []", "models:8 a key needs at least one model"),
         ("models = [\"m\", \"m\"]", "models[1]:8 is listed twice"),
         ("models = [\"n\"]", "models[0]:8 there is no model `n`; did you mean `m`?"),
@@ -243,6 +272,95 @@ fn keys_are_sound() {
         let found = of_key_with(field);
         assert!(found.starts_with(&format!("keys[0].{expected}")), "{found}");
     }
+}
+
+#[test]
+fn scopes_are_sound() {
+    let key = format!("name = \"acme/k\"\ndigest = \"{DIGEST}\"\nmodels = [\"m\"]");
+    let of_scope = |scope: &str| of_key(&format!("{key}\n[[scopes]]\n{scope}"));
+    for (scope, expected) in [
+        ("requests = \"1/1m\"", "scopes[0].name:9 `name` is missing"),
+        ("name = \"a/b/c\"", "scopes[0].name:10 a scope's name has 1 to 2 parts such as `organisation/team`"),
+        ("name = \"a\"\n[[scopes]]\nname = \"a\"", "scopes[1].name:12 there is another scope named `a`"),
+        ("name = \"a\"\ndigest = \"secret\"", "scopes[0].digest:11 `digest` is not known here"),
+        ("name = \"a\"\ntokens = \"5\"", "scopes[0].tokens:11 must be a number and a duration"),
+        ("name = \"a\"\nconcurrent = -1", "scopes[0].concurrent:11 must be from 1"),
+        (
+            "name = \"acme\"\nbudget = \"5 USD/day\"",
+            "scopes[0].budget:11 the budget is in USD, but model `m`",
+        ),
+        ("name = \"acme/k\"", "keys[0].name:6 `acme/k` is a scope, so no key"),
+    ] {
+        let found = of_scope(scope);
+        assert!(found.starts_with(expected), "{found}");
+    }
+    // Nobody below it meets a price in another currency: nobody is below it.
+    let config =
+        format!("[[models]]\n{MODEL}\n[[keys]]\n{key}\n[[scopes]]\nname = \"other\"\nbudget = \"5 USD/day\"");
+    assert!(read(&config).is_ok());
+    assert!(
+        problems("scopes = 1")
+            .iter()
+            .any(|found| found == "scopes:1 must be an array, and is of type integer")
+    );
+}
+
+#[test]
+fn a_key_has_the_limits_of_every_scope_around_it() {
+    let config = format!(
+        "[[models]]\n{MODEL}\n[[scopes]]\nname = \"a/b\"\nconcurrent = 3\ntokens = \"2/1m\"\n\
+         [[scopes]]\nname = \"a\"\nbudget = [\"5 JPY/day\", \"50 JPY/month\"]\n[[scopes]]\nname = \"b\"\nconcurrent = 1\n\
+         [[keys]]\nname = \"a/b/k\"\ndigest = \"{DIGEST}\"\nrequests = \"1/1m\"\n"
+    );
+    let config = read(&config).expect("a sound configuration");
+    let limits =
+        config.keys()[0].caller.limits.iter().map(|limit| (limit.scope.as_str(), limit.text.as_str()));
+    let expected =
+        [("a", "5 JPY/day"), ("a", "50 JPY/month"), ("a/b", "2/1m"), ("a/b", "3"), ("a/b/k", "1/1m")];
+    assert_eq!(limits.collect::<Vec<_>>(), expected);
+    assert!(
+        config.has_scope("a")
+            && config.has_scope("b")
+            && !config.has_scope("a/b/k")
+            && config.has_key("a/b/k")
+    );
+}
+
+#[test]
+fn an_expiry_is_an_instant_however_it_is_written() {
+    for text in ["2027-01-01T00:00:00Z", "\"2027-01-01T09:00:00.000+09:00\"", "2026-12-31 23:00:00-01:00"] {
+        let config =
+            format!("[[models]]\n{MODEL}\n[[keys]]\nname = \"k\"\ndigest = \"{DIGEST}\"\nexpires = {text}\n");
+        let config = read(&config).expect("a sound configuration");
+        assert_eq!(config.keys()[0].expires_ms, Some(1_798_761_600_000), "{text}");
+    }
+}
+
+#[test]
+fn the_calendar_has_a_time_zone() {
+    let of_calendar = |calendar: &str| {
+        problem(&format!("{MODEL}\n[calendar]\n{calendar}"), &format!("name = \"k\"\ndigest = \"{DIGEST}\""))
+    };
+    for (calendar, expected) in [
+        (
+            "time_zone = \"Asia/Tokio\"",
+            "calendar.time_zone:6 there is no time zone `Asia/Tokio`; did you mean `Asia/Tokyo`?",
+        ),
+        (
+            "time_zone = \"Mars\"",
+            "calendar.time_zone:6 there is no time zone `Mars`; it needs an IANA name such as `Asia/Tokyo`",
+        ),
+        ("time_zone = 9", "calendar.time_zone:6 must be a string, and is of type integer"),
+        ("zone = \"UTC\"", "calendar.zone:6 `zone` is not known here; known are `time_zone`"),
+    ] {
+        assert_eq!(of_calendar(calendar), expected);
+    }
+    let config = crate::tests::CONFIG.replace("[server]", "[calendar]\ntime_zone = \"Asia/Tokyo\"\n[server]");
+    let span = read(&config)
+        .expect("a sound configuration")
+        .calendar
+        .around(crate::calendar::Period::Day, crate::tests::NOW);
+    assert_eq!((span.to_string().as_str(), span.start_ms % 86_400_000), ("2026-11-23", 15 * 3_600_000));
 }
 
 #[test]

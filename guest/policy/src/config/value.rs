@@ -1,96 +1,63 @@
-//! Values written as text: durations, windows, budgets and prices.
+//! Values of a configuration that are more than a word: instants, time zones and prices.
 //!
-//! Each is read from the characters of the file: no number of a configuration passes through a float.
+//! Each price is read from the characters of the file: no number of a configuration passes through a float.
 
-use tollgate_document::{DeValue, Node, Problems, Section, duration};
+use jiff::civil::{Date, Time};
+use tollgate_document::{Datetime, DeValue, Node, Offset, Problems, Section, shown};
 
-use crate::calendar::Period;
-use crate::money::{
-    Currency, MONEY_DIGITS, MOST_MONEY, MOST_PRICE, NotDecimal, PRICE_DIGITS, Price, decimal,
-};
+use crate::calendar::Calendar;
+use crate::money::{Currency, MOST_PRICE, NotDecimal, PRICE_DIGITS, Price, decimal};
 
-/// At most `limit` units in any trailing `period_ms`, as `100/1m` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Units; never 0.
-    pub limit: u64,
-    /// Milliseconds; never 0.
-    pub period_ms: u64,
-    /// The period as it was written: `1m`.
-    pub period: String,
-}
-
-/// At most `limit` in each period of the calendar, as `1000 JPY/month` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Nano-units; never 0.
-    pub limit: u64,
-    /// Of what.
-    pub currency: Currency,
-    /// When it starts anew.
-    pub period: Period,
-    /// As it was written.
-    pub text: String,
-}
-
-/// No limit is larger: far above every use, far below 2^53.
-const MOST_UNITS: u64 = 1_000_000_000_000;
-
-/// A window such as `"100/1m"`.
-pub fn window(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Window> {
-    let text = node.text(problems)?;
+/// An instant such as `2027-01-01T00:00:00Z`, as a date of TOML or as text: milliseconds since the epoch.
+pub fn instant(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
     let read = || {
-        let (limit, period) = text.split_once('/')?;
-        let is_number = limit.bytes().all(|byte| byte.is_ascii_digit());
-        let limit = limit.parse().ok().filter(|_| is_number)?;
-        Some(Window { limit, period_ms: duration(period)?, period: period.to_owned() })
+        let written: Datetime = match node.value() {
+            DeValue::Datetime(written) => *written,
+            DeValue::String(text) => text.parse().ok()?,
+            _ => return None,
+        };
+        milliseconds(&written)
     };
-    let Some(window) = read() else {
-        let form =
-            "must be a number and a duration such as `100/1m` (units `ms`, `s`, `m`, `h`, `d`; at most 366d)";
-        node.wrong(problems, form);
-        return None;
-    };
-    if !(1..=MOST_UNITS).contains(&window.limit) {
-        node.wrong(
-            problems,
-            format!("the limit must be from 1 to {MOST_UNITS}; to forbid all, remove the key"),
-        );
-        return None;
+    let instant = read();
+    if instant.is_none() {
+        node.wrong(problems, "must be a date and a time with its offset such as `2027-01-01T00:00:00Z`");
     }
-    Some(window)
+    instant
 }
 
-/// A budget such as `"1000 JPY/month"`.
-pub fn budget(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Budget> {
-    const FORM: &str = "must be an amount, a currency and a calendar period such as `1000 JPY/month` \
-                        (`day`, `week` or `month`)";
-    let text = node.text(problems)?;
-    let read = || {
-        let (money, period) = text.split_once('/')?;
-        let (amount, currency) = money.split_once(' ')?;
-        Some((
-            amount,
-            Currency::parse(currency).filter(|found| *found != Currency::NONE)?,
-            Period::parse(period)?,
-        ))
+fn milliseconds(written: &Datetime) -> Option<u64> {
+    let (date, time) = (written.date?, written.time?);
+    let seconds_east = match written.offset? {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i32::from(minutes).checked_mul(60)?,
     };
-    let Some((amount, currency, period)) = read() else {
-        node.wrong(problems, FORM);
-        return None;
-    };
-    let message = match decimal(amount, MONEY_DIGITS) {
-        Ok(limit) if (1..=MOST_MONEY).contains(&limit) => {
-            return Some(Budget { limit, currency, period, text: text.to_owned() });
-        }
-        Ok(0) => "the amount must be more than 0; to forbid all, remove the key".to_owned(),
-        Ok(_) | Err(NotDecimal::TooLarge) => "the amount must be at most 9000000".to_owned(),
-        Err(NotDecimal::Negative) => "the amount must not be negative".to_owned(),
-        Err(NotDecimal::TooFine) => format!("the amount has more than {MONEY_DIGITS} digits after the point"),
-        Err(NotDecimal::Malformed) => FORM.to_owned(),
-    };
-    node.wrong(problems, message);
-    None
+    let part = |number: u8| i8::try_from(number).ok();
+    let date = Date::new(i16::try_from(date.year).ok()?, part(date.month)?, part(date.day)?).ok()?;
+    // A leap second is the last one of its minute: clocks count no other.
+    let second = part(time.second.unwrap_or(0))?.min(59);
+    let nanosecond = i32::try_from(time.nanosecond.unwrap_or(0)).ok()?;
+    let time = Time::new(part(time.hour)?, part(time.minute)?, second, nanosecond).ok()?;
+    let offset = jiff::tz::Offset::from_seconds(seconds_east).ok()?;
+    let instant = offset.to_timestamp(date.to_datetime(time)).ok()?;
+    u64::try_from(instant.as_millisecond()).ok()
+}
+
+/// The calendar of a `[calendar]` table.
+pub fn calendar(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Calendar> {
+    section.only(&["time_zone"], problems);
+    let node = section.get("time_zone")?;
+    let name = node.text(problems)?;
+    let calendar = Calendar::named(name);
+    if calendar.is_none() {
+        let message = match Calendar::probably(name) {
+            Some(near) => format!("there is no time zone `{}`; did you mean `{near}`?", shown(name)),
+            None => {
+                format!("there is no time zone `{}`; it needs an IANA name such as `Asia/Tokyo`", shown(name))
+            }
+        };
+        node.wrong(problems, message);
+    }
+    calendar
 }
 
 /// A price: a table of currency units for a million tokens, or `"free"`.

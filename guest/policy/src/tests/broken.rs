@@ -117,10 +117,10 @@ fn tickets_of_another_time_or_configuration_are_refused() {
     let identified = identified(&gateway, "/v1/embeddings", ALICE);
     let trying = admitted(&gateway, BODY).ticket;
     let fault = || attempt(0, Outcome::Fault(Fault::Closed));
-    assert_eq!(other.admit(&identified, b"{}", NOW), Err(BadTicket));
+    assert_eq!(other.admit(&identified, None, b"{}", NOW), Err(BadTicket));
     assert_eq!(other.judge(&trying, &fault()), Err(BadTicket));
     assert_eq!(other.refuse(Some(&trying), &Failure::RequestTimeout), Err(BadTicket));
-    assert_eq!(gateway.admit(&trying, b"{}", NOW), Err(BadTicket));
+    assert_eq!(gateway.admit(&trying, None, b"{}", NOW), Err(BadTicket));
     assert_eq!(gateway.judge(&identified, &fault()), Err(BadTicket));
     assert_eq!(gateway.judge(&trying, &attempt(2, Outcome::Fault(Fault::Closed))), Err(BadTicket));
     assert_eq!(gateway.feed(&trying, Piece::End), Err(BadTicket));

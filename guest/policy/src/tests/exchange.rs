@@ -60,6 +60,7 @@ fn a_plain_exchange_is_admitted_relayed_and_charged() {
         estimated: false,
         charge,
         currency: "JPY".into(),
+        price: Price { input: 2_500_000, cached_input: 1_250_000, output: 10_000_000 },
     };
     assert_eq!(usage, expected);
 }

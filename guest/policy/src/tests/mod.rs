@@ -4,6 +4,7 @@ mod broken;
 mod exchange;
 mod properties;
 mod refused;
+mod stored;
 mod streams;
 
 use crate::*;
@@ -75,7 +76,7 @@ pub fn identified(gateway: &Gateway, path: &str, key: &str) -> Ticket {
 }
 
 pub fn admission(gateway: &Gateway, path: &str, key: &str, body: &[u8]) -> Admission {
-    gateway.admit(&identified(gateway, path, key), body, NOW).expect("its own ticket")
+    gateway.admit(&identified(gateway, path, key), None, body, NOW).expect("its own ticket")
 }
 
 pub fn admitted(gateway: &Gateway, body: &str) -> Admitted {

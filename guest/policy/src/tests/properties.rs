@@ -48,11 +48,67 @@ fn tickets() -> Vec<Ticket> {
     let half =
         gateway.feed(&relaying, Piece::Chunk(b"data: {\"usage\":{\"pro")).expect("its own ticket").ticket;
     let json = relayed(&gateway, &trying, answer(200, "application/json", None));
+    let stored = gateway.admit(
+        &identified(&gateway, "/v1/chat/completions", "tg_stored"),
+        Some(&principal()),
+        CHAT.as_bytes(),
+        NOW,
+    );
+    let Ok(Admission::Admitted(stored)) = stored else { panic!("{stored:?}") };
+    let streamed = relayed(&gateway, &stored.ticket, answer(200, "text/event-stream", None));
     let whole = relayed(&gateway, &trying, answer(200, "application/json", Some(ANSWER.as_bytes())));
     let failed = relayed(&gateway, &trying, answer(400, "application/json", Some(ANSWER.as_bytes())));
     let heads = ["/v1/chat/completions", "/v1/embeddings", "/v1/models", "/v1/models/a%20b"];
     let heads = heads.map(|path| identified(&gateway, path, ALICE));
-    heads.into_iter().chain([trying, relaying, half.expect("a ticket"), json, whole, failed]).collect()
+    heads
+        .into_iter()
+        .chain([trying, relaying, half.expect("a ticket"), json, whole, failed, stored.ticket, streamed])
+        .collect()
+}
+
+/// A key of the store with a limit of every kind.
+fn principal() -> Principal {
+    let limits = || Limits {
+        requests: Some("100/1m".into()),
+        tokens: Some("200000/1h".into()),
+        concurrent: Some(8),
+        budgets: vec!["1000 JPY/month".into(), "10 JPY/day".into()],
+    };
+    let scopes = ["acme", "acme/ml"].map(|name| Scope { name: name.into(), limits: limits() }).to_vec();
+    let models = Some(vec!["gpt-4o".into(), "local".into()]);
+    Principal { key: "acme/ml/carol".into(), limits: limits(), scopes, models, ..Principal::default() }
+}
+
+fn any_text(seeds: &'static [&'static str]) -> impl Strategy<Value = String> {
+    near(bytes(seeds)).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn any_limits() -> impl Strategy<Value = Limits> {
+    let window =
+        || prop::option::of(prop_oneof![Just("100/1m".to_owned()), any_text(&["200000/1h", "9/366d"])]);
+    let budget = prop_oneof![Just("1 JPY/day".to_owned()), any_text(&["1000 JPY/month", "0.5 JPY/week"])];
+    let concurrent = prop_oneof![Just(None), Just(Some(8)), any::<Option<u64>>()];
+    (window(), window(), concurrent, prop::collection::vec(budget, 0..3))
+        .prop_map(|(requests, tokens, concurrent, budgets)| Limits { requests, tokens, concurrent, budgets })
+}
+
+/// A key of the store near a sound one, or sound.
+fn any_principal() -> impl Strategy<Value = Principal> {
+    let name = || prop_oneof![2 => Just("acme/ml/carol".to_owned()), 1 => any_text(&["acme/ml/carol", "alice", "acme"])];
+    let scope_name = prop_oneof![Just("acme".to_owned()), Just("acme/ml".to_owned()), any_text(&["acme/ml"])];
+    let scope = (scope_name, any_limits()).prop_map(|(name, limits)| Scope { name, limits });
+    let models = prop::collection::vec(prop_oneof![Just("gpt-4o".to_owned()), any_text(&["local"])], 0..3);
+    let rest = (prop::option::of(models), any::<Option<u64>>());
+    (name(), any_limits(), prop::collection::vec(scope, 0..3), rest).prop_map(
+        |(key, limits, scopes, (models, expires_ms))| Principal {
+            key,
+            limits,
+            scopes,
+            models,
+            priority: Priority::Normal,
+            expires_ms,
+        },
+    )
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {
@@ -112,7 +168,8 @@ fn everything(
     failure: &Failure,
     ending: Ending,
 ) {
-    let _ = gateway.admit(ticket, bytes, u64::MAX);
+    let _ = gateway.admit(ticket, None, bytes, u64::MAX);
+    let _ = gateway.admit(ticket, Some(&principal()), bytes, u64::MAX);
     let _ = gateway.judge(ticket, attempt);
     for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed)] {
         if let Ok(Fed { ticket: Some(ticket), .. }) = gateway.feed(ticket, piece) {
@@ -152,7 +209,7 @@ proptest! {
         let gateway = gateway();
         let path = if chat { "/v1/chat/completions" } else { "/v1/embeddings" };
         let ticket = identified(&gateway, path, ALICE);
-        match gateway.admit(&ticket, &body, now).expect("its own ticket") {
+        match gateway.admit(&ticket, None, &body, now).expect("its own ticket") {
             Admission::Reply(reply) => prop_assert!((400..500).contains(&reply.status)),
             Admission::Admitted(admitted) => {
                 for target in admitted.targets {
@@ -166,6 +223,35 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_principal_panics_and_its_limits_are_its_claims(
+        principal in any_principal(), now in prop_oneof![Just(NOW), any::<u64>()], attempt in any_attempt(),
+        failure in any_failure(), ending in any_ending(),
+    ) {
+        let (gateway, fresh) = (gateway(), gateway());
+        let ticket = identified(&gateway, "/v1/chat/completions", "tg_stored");
+        let admission = gateway.admit(&ticket, Some(&principal), CHAT.as_bytes(), now).expect("its own ticket");
+        prop_assert_eq!(&fresh.admit(&ticket, Some(&principal), CHAT.as_bytes(), now), &Ok(admission.clone()));
+        let limits = gateway.limits(&principal, now);
+        let admitted = match admission {
+            Admission::Reply(reply) => {
+                // Whoever has sound limits is refused only for what it is or for what it asks.
+                prop_assert_eq!(limits.is_err() || matches!(reply.status, 401 | 404), true);
+                return Ok(());
+            }
+            Admission::Admitted(admitted) => admitted,
+        };
+        if let Ok(limits) = limits {
+            let empty = admitted.claims.iter().map(|claim| Claim { amount: 0, ..claim.clone() });
+            prop_assert_eq!(limits.into_iter().map(|limit| limit.claim).collect::<Vec<_>>(), empty.collect::<Vec<_>>());
+        }
+        let cells: std::collections::BTreeSet<_> = admitted.claims.iter().map(|claim| &claim.cell).collect();
+        prop_assert_eq!(cells.len(), admitted.claims.len(), "no cell twice");
+        let settlement = fresh.settle(&admitted.ticket, ending).expect("its own ticket");
+        prop_assert_eq!(settlement.amounts.len(), admitted.claims.len());
+        everything(&gateway, &admitted.ticket, STREAM.as_bytes(), &attempt, &failure, ending);
     }
 
     #[test]
@@ -220,7 +306,7 @@ proptest! {
         let exchange = |[first, second, third, fourth, fifth]: [&Gateway; 5]| {
             let mut answers = Vec::new();
             let ticket = identified(first, "/v1/chat/completions", ALICE);
-            let admission = second.admit(&ticket, &body, NOW);
+            let admission = second.admit(&ticket, None, &body, NOW);
             answers.push(format!("{admission:?}"));
             let Ok(Admission::Admitted(admitted)) = admission else { return answers };
             let verdict = third.judge(&admitted.ticket, &attempt);

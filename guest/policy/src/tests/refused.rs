@@ -37,7 +37,7 @@ fn a_key_the_configuration_has_not_may_do_nothing() {
     };
     assert!(!caller.configured);
     let refused = gateway.refuse(Some(&caller.ticket), &Failure::UnknownKey).expect("its own ticket");
-    assert_eq!(gateway.admit(&caller.ticket, b"{}", NOW), Ok(Admission::Reply(refused.clone())));
+    assert_eq!(gateway.admit(&caller.ticket, None, b"{}", NOW), Ok(Admission::Reply(refused.clone())));
     assert!(text(&refused).starts_with("401 ") && !text(&refused).contains("secret"));
 }
 
