@@ -39,6 +39,7 @@
 //! # }
 //! ```
 
+mod again;
 mod body;
 mod books;
 mod config;
@@ -47,6 +48,7 @@ mod exchange;
 mod framing;
 mod gateway;
 pub mod key;
+pub mod log;
 pub mod policy;
 pub mod provider;
 mod reading;

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
+use crate::again::Again;
 use crate::body::Body;
 use crate::config::ServerSettings;
 use crate::exchange::Failure;
@@ -68,12 +69,12 @@ impl Server {
             let gateway = self.gateway.clone();
             let service = service_fn(move |request| answer(gateway.clone(), request));
             let connection = graceful.watch(http.serve_connection(io, service));
-            tokio::spawn(async move {
+            tokio::spawn(Again::new(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended early");
                 }
                 drop(permit);
-            });
+            }));
         }
         drop(self.listener);
         self.gateway.drain();
