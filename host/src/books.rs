@@ -7,45 +7,55 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tollgate_ledger::{Charge, Ledger, Settled, Unavailable};
+use tollgate_ledger::{Charge, Entry, Settled, Store, Unavailable};
 
 /// Settles and renews in the background, and knows when all of it is written.
 pub(crate) struct Books {
-    ledger: Arc<dyn Ledger>,
+    store: Arc<dyn Store>,
     /// How many writes are under way.
     pending: Arc<watch::Sender<usize>>,
 }
 
+/// What an exchange is charged: [`Charge`], owned.
+pub(crate) enum Charged {
+    /// The real amounts.
+    Amounts(Vec<u64>),
+    /// What was held.
+    Held,
+    /// Nothing.
+    Nothing,
+}
+
+impl Charged {
+    fn lend(&self) -> Charge<'_> {
+        match self {
+            Self::Amounts(amounts) => Charge::Amounts(amounts),
+            Self::Held => Charge::Held,
+            Self::Nothing => Charge::Nothing,
+        }
+    }
+}
+
 impl Books {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger, pending: Arc::new(watch::Sender::new(0)) }
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, pending: Arc::new(watch::Sender::new(0)) }
     }
 
-    /// Settles a hold with the amounts the policy gave.
-    pub(crate) fn settle(&self, hold: String, amounts: Vec<u64>, now: u64) {
-        let ledger = Arc::clone(&self.ledger);
+    /// Settles the hold of the entry's exchange and writes the entry.
+    pub(crate) fn settle(&self, entry: Arc<Entry>, charged: Charged, now: u64) {
+        let store = Arc::clone(&self.store);
         self.detach(async move {
-            let settled = ledger.settle(&hold, Charge::Amounts(&amounts), now).await;
-            report(&hold, settled);
-        });
-    }
-
-    /// Settles a hold whose policy is silent: what was held, if the request was sent; else nothing.
-    pub(crate) fn settle_without_policy(&self, hold: String, dispatched: bool, now: u64) {
-        let ledger = Arc::clone(&self.ledger);
-        self.detach(async move {
-            let charge = if dispatched { Charge::Held } else { Charge::Nothing };
-            let settled = ledger.settle(&hold, charge, now).await;
-            report(&hold, settled);
+            let settled = store.settle(&entry, charged.lend(), now).await;
+            report(&entry.request_id, settled);
         });
     }
 
     /// Keeps a hold alive.
     pub(crate) fn renew(&self, hold: String, lease: Duration, now: u64) {
-        let ledger = Arc::clone(&self.ledger);
+        let store = Arc::clone(&self.store);
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         self.detach(async move {
-            match ledger.renew(&hold, lease, now).await {
+            match store.renew(&hold, lease, now).await {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!(request_id = hold, "the lease of a running exchange had passed"),
                 Err(cause) => tracing::error!(request_id = hold, %cause, "the ledger did not renew a lease"),

@@ -5,20 +5,22 @@
 //! latest when the exchange is dropped, and closes what was held.
 
 mod answer;
+mod closing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use tollgate_ledger::{Claim, Reservation, Standing};
+use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing};
 
 use crate::body::Body;
+use crate::books::Charged;
+use crate::caller::Caller;
 use crate::gateway::{Generation, Shell};
 use crate::policy::{Broken, wit};
 use crate::reading::{self, Unread};
 use crate::record::Record;
-
 use crate::translate;
 use crate::upstream::{Received, Upstream};
 
@@ -32,7 +34,8 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let mut exchange = Exchange::begin(shell);
-    match exchange.walk(request).await {
+    let outcome = exchange.walk(request).await;
+    match exchange.when_durable(outcome).await {
         Ok(Decided { relay, received }) => exchange.relay(relay, received),
         Err(Stop::Reply(reply)) => exchange.reply(reply),
         Err(Stop::Failure(failure)) => exchange.refuse(&failure),
@@ -82,14 +85,17 @@ pub(crate) struct Exchange {
     started: Instant,
     /// The policy's memory; empty before `identify`.
     ticket: Vec<u8>,
-    hold: Option<Hold>,
+    hold: Option<Held>,
     record: Record,
     finished: bool,
 }
 
 /// Claims that were granted and not yet settled.
-struct Hold {
+struct Held {
+    /// The row of the exchange as it stands if nobody settles it.
+    opening: Arc<Entry>,
     claims: usize,
+    position: Position,
     dispatched: bool,
     renewed: Instant,
 }
@@ -116,15 +122,16 @@ impl Exchange {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (head, body) = request.into_parts();
-        self.identify(&head)?;
+        let caller = self.identify(&head).await?;
+        let server = &self.generation.config.server;
         let body =
-            reading::read(body, self.generation.server.body_limit, self.generation.server.body_timeout)
+            reading::read(body, server.body_limit, server.body_timeout)
                 .await
                 .map_err(|unread| Stop::Failure(unread.into()))?;
         // One instant for both: a budget's period is the one it is claimed in.
         let now = (self.shell.clock)();
-        let admitted = self.admit(&body, now)?;
-        let standings = self.reserve(&admitted.claims, now).await?;
+        let (admitted, opening) = self.admit(caller.as_deref(), &body, now)?;
+        let standings = self.reserve(opening, &admitted.claims, now).await?;
 
         let (mut target, mut number) = (0, 1);
         loop {
@@ -146,7 +153,8 @@ impl Exchange {
         }
     }
 
-    fn identify(&mut self, head: &http::request::Parts) -> Result<(), Stop> {
+    /// Who calls; the caller is there if its key is one of the store's.
+    async fn identify(&mut self, head: &http::request::Parts) -> Result<Option<Arc<Caller>>, Stop> {
         let headers = translate::headers_for_guest(&head.headers, &self.generation.request_headers)
             .map_err(|what| Stop::Failure(Failure::Malformed(what)))?;
         let identity = self.generation.policy.call(|policy| {
@@ -161,29 +169,73 @@ impl Exchange {
             wit::Identity::Reply(reply) => Err(Stop::Reply(reply)),
             wit::Identity::Caller(caller) => {
                 self.ticket = caller.ticket;
-                if caller.configured { Ok(()) } else { Err(Stop::Failure(Failure::UnknownKey)) }
+                if caller.configured { Ok(None) } else { self.look_up(&caller.digest).await.map(Some) }
             }
         }
     }
 
-    fn admit(&mut self, body: &Bytes, now: u64) -> Result<wit::Admitted, Stop> {
-        match self.generation.policy.call(|policy| policy.admit(&self.ticket, body, now))? {
+    async fn look_up(&self, digest: &[u8]) -> Result<Arc<Caller>, Stop> {
+        let digest = digest.try_into().map_err(|_| Broken::new("the policy's digest is not one of SHA-256"))?;
+        match self.shell.keyring.find(digest, (self.shell.clock)()).await {
+            Ok(Some(caller)) => Ok(caller),
+            Ok(None) => Err(Stop::Failure(Failure::UnknownKey)),
+            Err(unavailable) => {
+                tracing::error!(request_id = %self.id, cause = %unavailable, "the key store did not answer");
+                Err(Stop::Failure(Failure::LedgerUnavailable))
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        caller: Option<&Caller>,
+        body: &Bytes,
+        now: u64,
+    ) -> Result<(wit::Admitted, Arc<Entry>), Stop> {
+        let policy = &self.generation.policy;
+        let admit = |caller: Option<wit::PrincipalParam<'_>>| {
+            policy.call(|policy| policy.admit(&self.ticket, caller, body, now))
+        };
+        let admission = match caller {
+            None => admit(None),
+            Some(caller) => caller.lend(|principal| admit(Some(principal))),
+        };
+        match admission? {
             wit::Admission::Reply(reply) => Err(Stop::Reply(reply)),
             wit::Admission::Admitted(mut admitted) => {
                 self.ticket = std::mem::take(&mut admitted.ticket);
-                Ok(admitted)
+                let opening = Arc::new(translate::entry(&self.id, now, std::mem::take(&mut admitted.usage)));
+                self.record.opening = Some(Arc::clone(&opening));
+                Ok((admitted, opening))
             }
         }
     }
 
     /// Holds every claim, or none and ends the walk. INVARIANT (never over-admit): nothing is sent before.
-    async fn reserve(&mut self, claims: &[wit::Claim], now: u64) -> Result<Vec<Standing>, Stop> {
+    async fn reserve(
+        &mut self,
+        opening: Arc<Entry>,
+        claims: &[wit::Claim],
+        now: u64,
+    ) -> Result<Vec<Standing>, Stop> {
         let claims: Vec<Claim> = claims.iter().map(translate::claim).collect();
-        let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
         // Noted first: if this future is dropped while the ledger works, what it granted is still settled.
-        self.hold = Some(Hold { claims: claims.len(), dispatched: false, renewed: Instant::now() });
-        match self.shell.ledger.reserve(&self.id, &claims, lease, now).await {
-            Ok(Reservation::Granted(standings)) => Ok(standings),
+        self.hold = Some(Held {
+            opening: Arc::clone(&opening),
+            claims: claims.len(),
+            position: Position::default(),
+            dispatched: false,
+            renewed: Instant::now(),
+        });
+        let hold = Hold { entry: &opening, claims: &claims, lease_ms };
+        match self.shell.store.reserve(hold, now).await {
+            Ok(Reservation::Granted { standings, position }) => {
+                if let Some(held) = &mut self.hold {
+                    held.position = position;
+                }
+                Ok(standings)
+            }
             Ok(Reservation::Limited { claim, retry_after_ms, standings }) => {
                 self.hold = None;
                 let claim = u32::try_from(claim).unwrap_or(u32::MAX);
@@ -193,7 +245,20 @@ impl Exchange {
                 tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not answer");
                 // It may have granted them all the same, and only its answer was lost.
                 self.hold = None;
-                self.shell.books.settle_without_policy(self.id.clone(), false, (self.shell.clock)());
+                self.shell.books.settle(opening.undispatched().into(), Charged::Nothing, (self.shell.clock)());
+                Err(Stop::Failure(Failure::LedgerUnavailable))
+            }
+        }
+    }
+
+    /// Waits until the hold survives a crash: before that the client gets no byte of an answer. It was written while
+    /// the upstream worked, so there is rarely anything to wait for.
+    async fn when_durable(&self, outcome: Result<Decided, Stop>) -> Result<Decided, Stop> {
+        let Some(held) = &self.hold else { return outcome };
+        match self.shell.store.durable(held.position).await {
+            Ok(()) => outcome,
+            Err(unavailable) => {
+                tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not keep a hold");
                 Err(Stop::Failure(Failure::LedgerUnavailable))
             }
         }
@@ -296,57 +361,6 @@ impl Exchange {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
-    }
-
-    /// Keeps the hold alive, once half of its lease has passed.
-    pub(crate) fn renew(&mut self) {
-        let Some(hold) = &mut self.hold else { return };
-        if hold.renewed.elapsed() < LEASE / 2 {
-            return;
-        }
-        hold.renewed = Instant::now();
-        self.shell.books.renew(self.id.clone(), LEASE, (self.shell.clock)());
-    }
-
-    /// Closes the exchange: settles what is held, writes the record. INVARIANT (settle once): only the first
-    /// call does anything.
-    pub(crate) fn finish(&mut self, ending: wit::Ending) {
-        if std::mem::replace(&mut self.finished, true) {
-            return;
-        }
-        if let Some(hold) = self.hold.take() {
-            let settle = |policy: &mut crate::policy::Instance| policy.settle(&self.ticket, ending);
-            let policy = &self.generation.policy;
-            let settled = policy.call(settle).and_then(|settlement| {
-                if settlement.amounts.len() == hold.claims {
-                    Ok(settlement)
-                } else {
-                    Err(Broken::new("the policy settled another number of claims than it made"))
-                }
-            });
-            match settled {
-                Ok(settlement) => {
-                    self.record.usage = Some(settlement.usage);
-                    self.shell.books.settle(self.id.clone(), settlement.amounts, (self.shell.clock)());
-                }
-                Err(broken) => {
-                    tracing::error!(request_id = %self.id, cause = %broken, "the policy did not settle");
-                    self.shell.books.settle_without_policy(
-                        self.id.clone(),
-                        hold.dispatched,
-                        (self.shell.clock)(),
-                    );
-                }
-            }
-        }
-        self.record.write(&self.id, ending, self.started.elapsed());
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let ending = if self.dispatched() { wit::Ending::ClientLeft } else { wit::Ending::Undispatched };
-        self.finish(ending);
     }
 }
 

@@ -13,14 +13,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response};
 use tollgate_document::Problem;
-use tollgate_ledger::{Ledger, Memory};
+use tollgate_ledger::{Condition, Memory, Store};
 
 use crate::body::Body;
 use crate::books::Books;
-use crate::config::{Config, SHELL_TABLES, ServerSettings};
+use crate::config::{Config, SHELL_TABLES, Secrets};
 use crate::exchange::{self, Exchange, Failure};
+use crate::keyring::Keyring;
 use crate::policy::{Component, Engine, LoadError, Policy, Refused};
 use crate::upstream::Upstream;
+
+/// How often leases are looked at.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 type RequestIds = Arc<dyn Fn() -> String + Send + Sync>;
@@ -86,7 +90,8 @@ pub(crate) struct Shell {
     engine: Engine,
     source: PolicySource,
     environment: Environment,
-    pub ledger: Arc<dyn Ledger>,
+    pub store: Arc<dyn Store>,
+    pub keyring: Keyring,
     pub books: Books,
     pub clock: Clock,
     pub request_ids: RequestIds,
@@ -96,7 +101,7 @@ pub(crate) struct Shell {
 
 /// One loaded configuration. An exchange keeps the one it began with.
 pub(crate) struct Generation {
-    pub server: ServerSettings,
+    pub config: Config,
     pub policy: Policy,
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     pub request_headers: Vec<HeaderName>,
@@ -118,7 +123,7 @@ impl Generation {
         component: Component,
         environment: &Environment,
         before: Option<&Self>,
-    ) -> Result<Self, NotLoaded> {
+    ) -> Result<(Self, Secrets), NotLoaded> {
         let shell = Config::read(text);
         let names = match &shell {
             Ok(config) => config.upstreams.keys().cloned().collect(),
@@ -129,13 +134,13 @@ impl Generation {
         let policy = Policy::load(component, text.to_owned(), tables, names);
         let mut problems = Vec::new();
         let secrets = match &shell {
-            Ok(config) => config.credentials(&**environment).unwrap_or_else(|missing| {
+            Ok(config) => config.secrets(&**environment).unwrap_or_else(|missing| {
                 problems.extend(missing);
-                BTreeMap::new()
+                Secrets::default()
             }),
             Err(found) => {
                 problems.extend(found.iter().cloned());
-                BTreeMap::new()
+                Secrets::default()
             }
         };
         let policy = match policy {
@@ -154,29 +159,30 @@ impl Generation {
         };
 
         let mut upstreams = BTreeMap::new();
-        for (name, settings) in config.upstreams {
-            let secret = secrets.get(&name);
+        for (name, settings) in &config.upstreams {
+            let secret = secrets.upstreams.get(name);
             // An upstream that did not change keeps its connections.
-            let kept =
-                before.and_then(|before| before.upstreams.get(&name)).filter(|u| u.is(&settings, secret));
+            let kept = before.and_then(|before| before.upstreams.get(name)).filter(|u| u.is(settings, secret));
             let upstream = match kept {
                 Some(upstream) => Arc::clone(upstream),
                 None => Arc::new(
-                    Upstream::new(settings, secret).map_err(|error| NotLoaded::Policy(error.to_string()))?,
+                    Upstream::new(settings.clone(), secret)
+                        .map_err(|error| NotLoaded::Policy(error.to_string()))?,
                 ),
             };
-            upstreams.insert(name, upstream);
+            upstreams.insert(name.clone(), upstream);
         }
         let headers = policy.headers().clone();
-        Ok(Self {
-            server: config.server,
+        let generation = Self {
+            config,
             upstreams,
             request_headers: names_of(&headers.request)?,
             forward_headers: names_of(&headers.forward)?,
             answer_headers: names_of(&headers.answer)?,
             relay_headers: names_of(&headers.relay)?,
             policy,
-        })
+        };
+        Ok((generation, secrets))
     }
 }
 
@@ -198,7 +204,7 @@ pub struct Builder {
     config: String,
     source: PolicySource,
     environment: Environment,
-    ledger: Option<Arc<dyn Ledger>>,
+    store: Option<Arc<dyn Store>>,
     clock: Clock,
     request_ids: RequestIds,
 }
@@ -211,10 +217,10 @@ impl Builder {
         self
     }
 
-    /// Counts in this ledger. Default: one in memory.
+    /// Keeps books and keys in this store, whatever the configuration says. Default: one in memory.
     #[must_use]
-    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
-        self.ledger = Some(ledger);
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -240,27 +246,66 @@ impl Builder {
         self
     }
 
-    /// Loads the configuration.
+    /// Loads the configuration, and keeps books and keys in memory if no store was given.
     ///
     /// # Errors
     /// Every problem of the configuration and of the environment, or a policy component that cannot be used.
-    pub fn build(self) -> Result<Gateway, NotLoaded> {
+    pub fn build(mut self) -> Result<Gateway, NotLoaded> {
+        let store = self.store.take().unwrap_or_else(|| Arc::new(Memory::default()));
+        Ok(self.load()?.with_store(store))
+    }
+
+    /// Loads the configuration. The store that it names is the caller's to open: see [`crate::store::open`].
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn load(self) -> Result<Loaded, NotLoaded> {
         let engine = Engine::new()?;
         let component = component(&engine, &self.source)?;
-        let generation = Generation::load(&self.config, component, &self.environment, None)?;
-        let ledger = self.ledger.unwrap_or_else(|| Arc::new(Memory::default()));
+        let (generation, secrets) = Generation::load(&self.config, component, &self.environment, None)?;
+        Ok(Loaded { builder: self, engine, generation, secrets })
+    }
+}
+
+/// A configuration without a problem, that has no store yet.
+pub struct Loaded {
+    builder: Builder,
+    engine: Engine,
+    generation: Generation,
+    secrets: Secrets,
+}
+
+impl Loaded {
+    /// The shell's part of the configuration.
+    pub fn config(&self) -> &Config {
+        &self.generation.config
+    }
+
+    /// What the environment holds for it.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The time as the gateway will tell it, in milliseconds since the epoch.
+    pub fn now(&self) -> u64 {
+        (self.builder.clock)()
+    }
+
+    /// The gateway, with its books and keys in this store.
+    pub fn with_store(self, store: Arc<dyn Store>) -> Gateway {
         let shell = Shell {
-            engine,
-            source: self.source,
-            environment: self.environment,
-            books: Books::new(Arc::clone(&ledger)),
-            ledger,
-            clock: self.clock,
-            request_ids: self.request_ids,
-            current: RwLock::new(Arc::new(generation)),
+            engine: self.engine,
+            source: self.builder.source,
+            environment: self.builder.environment,
+            books: Books::new(Arc::clone(&store)),
+            keyring: Keyring::new(Arc::clone(&store)),
+            store,
+            clock: self.builder.clock,
+            request_ids: self.builder.request_ids,
+            current: RwLock::new(Arc::new(self.generation)),
             draining: AtomicBool::new(false),
         };
-        Ok(Gateway { shell: Arc::new(shell) })
+        Gateway { shell: Arc::new(shell) }
     }
 }
 
@@ -271,7 +316,7 @@ impl Gateway {
             config: config.into(),
             source: PolicySource::default(),
             environment: Arc::new(|name| std::env::var(name).ok()),
-            ledger: None,
+            store: None,
             clock: Arc::new(system_clock),
             request_ids: request_ids(),
         }
@@ -284,14 +329,43 @@ impl Gateway {
     pub fn reload(&self, config: &str) -> Result<(), NotLoaded> {
         let component = component(&self.shell.engine, &self.shell.source)?;
         let before = self.shell.generation();
-        let generation = Generation::load(config, component, &self.shell.environment, Some(&before))?;
+        let (generation, _) = Generation::load(config, component, &self.shell.environment, Some(&before))?;
         *self.shell.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
         Ok(())
     }
 
-    /// The settings of `[server]` in force.
-    pub fn server_settings(&self) -> ServerSettings {
-        self.shell.generation().server.clone()
+    /// The shell's part of the configuration in force.
+    pub fn config(&self) -> Config {
+        self.shell.generation().config.clone()
+    }
+
+    /// The time as the gateway tells it, in milliseconds since the epoch.
+    pub fn now(&self) -> u64 {
+        (self.shell.clock)()
+    }
+
+    /// Where books and keys are kept.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shell.store)
+    }
+
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        self.shell.generation()
+    }
+
+    /// Closes holds whose lease has passed, every second, for ever. [`crate::Server`] does this by itself; who mounts
+    /// the gateway elsewhere runs it beside.
+    pub async fn tend(&self) {
+        loop {
+            tokio::time::sleep(TEND_EVERY).await;
+            match self.shell.store.expire(self.now()).await {
+                Ok(0) => {}
+                Ok(lost) => {
+                    tracing::warn!(lost, "exchanges were not settled before their lease passed; they are charged as held");
+                }
+                Err(cause) => tracing::debug!(%cause, "leases could not be looked at"),
+            }
+        }
     }
 
     /// Where the policy comes from.
@@ -304,9 +378,12 @@ impl Gateway {
         self.shell.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until every settlement under way is in the ledger.
+    /// Waits until every settlement under way is in the ledger, and survives a crash there.
     pub async fn settled(&self) {
         self.shell.books.written().await;
+        if let Err(cause) = self.shell.store.flush().await {
+            tracing::error!(%cause, "the ledger did not write what it has");
+        }
     }
 
     /// The policy's reply to a request that the server could not even read.
@@ -315,9 +392,19 @@ impl Gateway {
     }
 
     fn probe(&self, path: &str) -> Response<Body> {
-        let ready = path == "/healthz" || !self.shell.draining.load(Ordering::Relaxed);
-        let (status, text) = if ready { (200, "ok\n") } else { (503, "draining\n") };
-        let mut response = Response::new(Body::whole(Bytes::from_static(text.as_bytes())));
+        let (status, text): (u16, String) = if path == "/healthz" {
+            (200, "ok\n".into())
+        } else if self.shell.draining.load(Ordering::Relaxed) {
+            (503, "draining\n".into())
+        } else {
+            match self.shell.store.condition() {
+                Condition::Sound => (200, "ok\n".into()),
+                // It still serves who has no budget; taking every server away would serve nobody.
+                Condition::Degraded(why) => (200, format!("degraded: {why}\n")),
+                Condition::Down(why) => (503, format!("the ledger is down: {why}\n")),
+            }
+        };
+        let mut response = Response::new(Body::whole(text.into()));
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
         response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"));
         response

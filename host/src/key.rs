@@ -8,6 +8,7 @@ use std::fmt;
 
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tollgate_ledger::keys::{Digest, digest_text};
 
 /// What every key begins with.
 const PREFIX: &str = "tg_";
@@ -43,17 +44,18 @@ impl Secret {
         &self.text
     }
 
-    /// What a configuration or a store keeps of it: `sha256:` and 64 lower-case hexadecimal digits.
+    /// What a configuration keeps of it: `sha256:` and 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(7 + 64);
-        text.push_str("sha256:");
-        for byte in digest(&SHA256, self.text.as_bytes()).as_ref() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        format!("sha256:{}", digest_text(&self.digest_bytes()))
+    }
+
+    /// What a store keeps of it.
+    #[must_use]
+    pub fn digest_bytes(&self) -> Digest {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, self.text.as_bytes()).as_ref());
+        bytes
     }
 
     fn from_bits(bits: [u8; 32]) -> Self {

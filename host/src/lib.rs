@@ -39,16 +39,20 @@
 //! # }
 //! ```
 
+mod admin;
 mod again;
 mod body;
 mod books;
+mod caller;
 mod config;
 pub mod demo;
 mod exchange;
 mod framing;
 mod gateway;
 pub mod key;
+mod keyring;
 pub mod log;
+pub mod operator;
 pub mod policy;
 pub mod provider;
 mod reading;
@@ -56,16 +60,18 @@ mod record;
 mod relay;
 mod reload;
 mod server;
+pub mod store;
 mod tls;
 mod translate;
 mod upstream;
 
+pub use admin::Admin;
 pub use body::Body;
-pub use config::{Config, ServerSettings, UpstreamSettings};
+pub use config::{AdminSettings, Config, LedgerSettings, Secrets, ServerSettings, UpstreamSettings};
 pub use exchange::LEASE;
-pub use gateway::{Builder, Gateway, NotLoaded, PolicySource};
+pub use gateway::{Builder, Gateway, Loaded, NotLoaded, PolicySource};
 pub use relay::Cut;
 pub use reload::watch;
 pub use server::Server;
-pub use tollgate_document::Problem;
+pub use tollgate_document::{Problem, duration};
 pub use tower_service;

@@ -1,49 +1,57 @@
 //! The line that every exchange leaves in the log. Never a body, never a key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::policy::wit;
+use tollgate_ledger::{Entry, Outcome};
 
 /// What is known of an exchange when it ends.
 #[derive(Default)]
 pub(crate) struct Record {
     pub status: u16,
     pub first_byte: Option<Duration>,
-    pub usage: Option<wit::Usage>,
+    /// Who called for what, once it was admitted.
+    pub opening: Option<Arc<Entry>>,
 }
 
 impl Record {
-    /// Writes it. Names follow OpenTelemetry's GenAI conventions where these have one.
-    pub(crate) fn write(&self, request_id: &str, ending: wit::Ending, duration: Duration) {
-        let outcome = match ending {
-            wit::Ending::Undispatched => "undispatched",
-            wit::Ending::Completed => "completed",
-            wit::Ending::ClientLeft => "client_left",
-            wit::Ending::UpstreamBroke => "upstream_broke",
-            wit::Ending::PolicyFailed => "policy_failed",
-        };
+    /// Writes it; `row` is there if claims were granted. Names follow OpenTelemetry's GenAI conventions where these
+    /// have one.
+    pub(crate) fn write(&self, request_id: &str, row: Option<&Entry>, outcome: Outcome, duration: Duration) {
+        let outcome = row.map_or(outcome, |row| row.outcome).as_str();
         let duration_us = micros(duration);
-        match &self.usage {
-            Some(usage) => tracing::info!(
+        match row {
+            Some(row) => tracing::info!(
                 request_id,
                 status = self.status,
                 outcome,
-                key = usage.key,
-                "gen_ai.request.model" = usage.model,
-                upstream = usage.upstream,
-                "gen_ai.response.model" = usage.upstream_model,
-                "gen_ai.usage.input_tokens" = usage.input_tokens,
-                "gen_ai.usage.cache_read.input_tokens" = usage.cached_input_tokens,
-                "gen_ai.usage.output_tokens" = usage.output_tokens,
-                "gen_ai.usage.reasoning.output_tokens" = usage.reasoning_tokens,
-                estimated = usage.estimated,
-                charge_nano = usage.charge,
-                currency = usage.currency,
+                key = row.key,
+                "gen_ai.request.model" = row.model,
+                upstream = row.upstream,
+                "gen_ai.response.model" = row.upstream_model,
+                "gen_ai.usage.input_tokens" = row.input_tokens,
+                "gen_ai.usage.cache_read.input_tokens" = row.cached_input_tokens,
+                "gen_ai.usage.output_tokens" = row.output_tokens,
+                "gen_ai.usage.reasoning.output_tokens" = row.reasoning_tokens,
+                estimated = row.estimated,
+                charge_nano = row.charge,
+                currency = row.currency,
+                price_input_pico = row.price.input,
+                price_cached_input_pico = row.price.cached_input,
+                price_output_pico = row.price.output,
                 duration_us,
                 first_byte_us = self.first_byte.map(micros),
                 "exchange"
             ),
-            None => tracing::info!(request_id, status = self.status, outcome, duration_us, "exchange"),
+            None => tracing::info!(
+                request_id,
+                status = self.status,
+                outcome,
+                key = self.opening.as_ref().map(|opening| opening.key.as_str()),
+                "gen_ai.request.model" = self.opening.as_ref().map(|opening| opening.model.as_str()),
+                duration_us,
+                "exchange"
+            ),
         }
     }
 }

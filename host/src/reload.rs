@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::Config;
 use crate::gateway::{Gateway, PolicySource};
 
 /// How often files are looked at. Polling sees what file events miss: a swapped symlink, a network mount.
@@ -37,7 +38,7 @@ pub async fn watch(gateway: Gateway, config: PathBuf) -> std::io::Result<()> {
 }
 
 fn reload(gateway: &Gateway, config: &Path) {
-    let before = gateway.server_settings();
+    let before = gateway.config();
     let text = match std::fs::read_to_string(config) {
         Ok(text) => text,
         Err(cause) => {
@@ -48,12 +49,16 @@ fn reload(gateway: &Gateway, config: &Path) {
     match gateway.reload(&text) {
         Ok(()) => {
             tracing::info!(file = %config.display(), "reloaded");
-            let after = gateway.server_settings();
-            if (after.listen, after.head_limit, after.head_timeout, after.connections)
-                != (before.listen, before.head_limit, before.head_timeout, before.connections)
-            {
+            let after = gateway.config();
+            let of_start = |config: &Config| {
+                let server = &config.server;
+                let server = (server.listen, server.head_limit, server.head_timeout, server.connections);
+                (server, config.ledger.clone(), config.admin.clone())
+            };
+            if of_start(&after) != of_start(&before) {
                 tracing::warn!(
-                    "`listen`, `head_limit`, `head_timeout` and `connections` take effect at the next start"
+                    "`[ledger]`, `[admin]` and of `[server]` `listen`, `head_limit`, `head_timeout` and \
+                     `connections` take effect at the next start"
                 );
             }
         }

@@ -35,7 +35,7 @@ impl Server {
     /// # Errors
     /// When the address cannot be had.
     pub async fn bind(gateway: Gateway, listen: Option<SocketAddr>) -> std::io::Result<Self> {
-        let settings = gateway.server_settings();
+        let settings = gateway.config().server;
         let listener = TcpListener::bind(listen.unwrap_or(settings.listen)).await?;
         Ok(Self { listener, gateway, settings })
     }
@@ -51,6 +51,8 @@ impl Server {
     /// Serves until `stop` is ready; then accepts nothing more, lets exchanges under way end within the drain
     /// timeout, and waits for what is still to be settled.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let tended = self.gateway.clone();
+        let tending = tokio::spawn(async move { tended.tend().await });
         let graceful = GracefulShutdown::new();
         let room =
             Arc::new(Semaphore::new(usize::try_from(self.settings.connections).unwrap_or(usize::MAX >> 4)));
@@ -77,6 +79,7 @@ impl Server {
             }));
         }
         drop(self.listener);
+        tending.abort();
         self.gateway.drain();
         tracing::info!(connections = graceful.count(), "draining");
         if tokio::time::timeout(self.settings.drain_timeout, graceful.shutdown()).await.is_err() {

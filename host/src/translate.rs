@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_ledger::{Entry, Outcome, Price};
 
 use crate::policy::{Broken, wit};
 
@@ -95,8 +96,55 @@ pub(crate) fn claim(claim: &wit::Claim) -> tollgate_ledger::Claim {
         wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => {
             tollgate_ledger::Rule::Budget { limit, start_ms, end_ms }
         }
+        wit::Rule::Slots(limit) => tollgate_ledger::Rule::Slots { limit },
     };
     tollgate_ledger::Claim { cell: claim.cell.clone(), rule, amount: claim.amount }
+}
+
+/// A usage record of the policy as a row of the books, as it stands if nobody settles the exchange.
+pub(crate) fn entry(request_id: &str, at_ms: u64, usage: wit::Usage) -> Entry {
+    Entry {
+        request_id: request_id.to_owned(),
+        at_ms,
+        key: usage.key,
+        model: usage.model,
+        upstream: usage.upstream,
+        upstream_model: usage.upstream_model,
+        input_tokens: usage.input_tokens,
+        cached_input_tokens: usage.cached_input_tokens,
+        output_tokens: usage.output_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        estimated: usage.estimated,
+        charge: usage.charge,
+        currency: usage.currency,
+        price: Price {
+            input: usage.price.input,
+            cached_input: usage.price.cached_input,
+            output: usage.price.output,
+        },
+        ..Entry::default()
+    }
+}
+
+/// How an exchange ended, as the books have it.
+pub(crate) fn outcome(ending: wit::Ending) -> Outcome {
+    match ending {
+        wit::Ending::Undispatched => Outcome::Undispatched,
+        wit::Ending::Completed => Outcome::Completed,
+        wit::Ending::ClientLeft => Outcome::ClientLeft,
+        wit::Ending::UpstreamBroke => Outcome::UpstreamBroke,
+        wit::Ending::PolicyFailed => Outcome::PolicyFailed,
+    }
+}
+
+/// What a limit counts, in words.
+pub(crate) fn unit(unit: wit::Unit) -> &'static str {
+    match unit {
+        wit::Unit::Requests => "requests",
+        wit::Unit::Tokens => "tokens",
+        wit::Unit::Concurrent => "concurrent",
+        wit::Unit::Money => "nano",
+    }
 }
 
 /// What the ledger says of a claim, as the policy takes it.

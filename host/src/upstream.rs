@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, Sleep};
 
-use crate::config::{Secret, UpstreamSettings};
+use crate::config::{Credential, UpstreamSettings};
 use crate::policy::wit::Fault;
 
 /// An answer that is no stream is read whole and judged with its body up to this many bytes.
@@ -39,7 +39,7 @@ impl Upstream {
     /// When the machine has no usable cryptography.
     pub(crate) fn new(
         settings: UpstreamSettings,
-        credential: Option<&Secret>,
+        credential: Option<&Credential>,
     ) -> Result<Self, rustls::Error> {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
@@ -54,12 +54,12 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .build(connector);
-        Ok(Self { credential: credential.map(Secret::bearer), settings, client })
+        Ok(Self { credential: credential.map(Credential::bearer), settings, client })
     }
 
     /// Whether these settings and this credential would make the same upstream again.
-    pub(crate) fn is(&self, settings: &UpstreamSettings, credential: Option<&Secret>) -> bool {
-        self.settings == *settings && self.credential == credential.map(Secret::bearer)
+    pub(crate) fn is(&self, settings: &UpstreamSettings, credential: Option<&Credential>) -> bool {
+        self.settings == *settings && self.credential == credential.map(Credential::bearer)
     }
 
     /// Sends a JSON body and waits for the answer: its head and, unless it is a stream or long, its body.

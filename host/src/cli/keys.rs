@@ -9,7 +9,7 @@ use tollgate::operator::{Operator, Terms};
 use tollgate::{duration, key};
 use tollgate_ledger::keys::{Key, Limits, Priority, digest_text};
 
-use super::{opened, print};
+use super::{operator, print};
 
 /// What to do with keys.
 #[derive(Subcommand)]
@@ -121,16 +121,16 @@ pub async fn run(keys: Keys) -> Result<()> {
         Keys::New { name, change, config: Some(config) } => {
             let mut terms = Terms::default();
             change.apply(&mut terms)?;
-            let (key, secret) = opened(&config)?.create(&name, &terms).await?;
+            let (key, secret) = operator(&config).await?.create(&name, &terms).await?;
             shown_once(&key, &secret)
         }
-        Keys::List { store, json } => list(&opened(&store.config)?, json).await,
+        Keys::List { store, json } => list(&operator(&store.config).await?, json).await,
         Keys::Show { name, scope: true, store } => {
-            let scope = opened(&store.config)?.scope(&name).await?;
+            let scope = operator(&store.config).await?.scope(&name).await?;
             print(&format!("scope     {name}\nlimits    {}\n", limits_text(&scope.limits)))
         }
         Keys::Show { name, scope: false, store } => {
-            let key = opened(&store.config)?.key(&name).await?;
+            let key = operator(&store.config).await?.key(&name).await?;
             print(&details(&key))
         }
         Keys::Rotate { name, overlap, store } => {
@@ -138,15 +138,15 @@ pub async fn run(keys: Keys) -> Result<()> {
                 "0" | "none" => 0,
                 text => duration(text).ok_or_else(|| anyhow!("`{text}` is not a duration such as 30m, 1h or 7d"))?,
             };
-            let (key, secret) = opened(&store.config)?.rotate(&name, overlap_ms).await?;
+            let (key, secret) = operator(&store.config).await?.rotate(&name, overlap_ms).await?;
             shown_once(&key, &secret)
         }
         Keys::Revoke { name, store } => {
-            opened(&store.config)?.revoke(&name).await?;
+            operator(&store.config).await?.revoke(&name).await?;
             print(&format!("revoked {name}; every server refuses it within 5 seconds\n"))
         }
         Keys::Limit { name, scope: true, change, store } => {
-            let operator = opened(&store.config)?;
+            let operator = operator(&store.config).await?;
             if change.is_for_keys_only() {
                 bail!("a scope has limits only: no models, priority or expiry");
             }
@@ -160,7 +160,7 @@ pub async fn run(keys: Keys) -> Result<()> {
                 // It was applied above without a problem.
                 let _ = change.apply(terms);
             };
-            let key = opened(&store.config)?.set_terms(&name, set).await?;
+            let key = operator(&store.config).await?.set_terms(&name, set).await?;
             print(&details(&key))
         }
     }
@@ -299,7 +299,7 @@ impl Change {
 }
 
 /// Milliseconds since the epoch of a moment, or of as long from now.
-fn moment(text: &str) -> Result<u64> {
+pub fn moment(text: &str) -> Result<u64> {
     let now = Timestamp::now();
     let at = if let Some(span_ms) = duration(text) {
         now.as_millisecond().checked_add(i64::try_from(span_ms)?)

@@ -93,11 +93,11 @@ fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSet
 
 fn namespace(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<String> {
     let text = node.text(problems)?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
         return Some(text.to_owned());
     }
-    node.wrong(problems, "must have 1 to 64 of the characters A-Z a-z 0-9 . _ - :");
+    node.wrong(problems, "must have 1 to 64 of the characters A-Z a-z 0-9 _ -");
     None
 }
 

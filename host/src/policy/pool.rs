@@ -235,12 +235,33 @@ impl Instance {
         self.gate.tollgate_policy_policy().gateway().call_identify(&mut self.store, self.gateway, head)
     }
 
+    /// See `gateway.callers`.
+    pub fn callers(&mut self) -> wasmtime::Result<Vec<wit::PrincipalResult>> {
+        self.gate.tollgate_policy_policy().gateway().call_callers(&mut self.store, self.gateway)
+    }
+
+    /// See `gateway.limits`.
+    pub fn limits(
+        &mut self,
+        caller: wit::PrincipalParam<'_>,
+        now: u64,
+    ) -> wasmtime::Result<Result<Vec<wit::Limit>, Vec<wit::Problem>>> {
+        self.gate.tollgate_policy_policy().gateway().call_limits(&mut self.store, self.gateway, caller, now)
+    }
+
     /// See `gateway.admit`.
-    pub fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> wasmtime::Result<wit::Admission> {
+    pub fn admit(
+        &mut self,
+        ticket: &[u8],
+        caller: Option<wit::PrincipalParam<'_>>,
+        body: &[u8],
+        now: u64,
+    ) -> wasmtime::Result<wit::Admission> {
         self.gate.tollgate_policy_policy().gateway().call_admit(
             &mut self.store,
             self.gateway,
             ticket,
+            caller,
             body,
             now,
         )
