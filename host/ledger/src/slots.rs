@@ -82,10 +82,7 @@ impl Slots {
     /// What is left of `limit`.
     #[must_use]
     pub fn standing(&self, limit: u64, now: u64) -> Standing {
-                Standing {
-            remaining: limit.saturating_sub(self.used()),
-            reset_ms: self.end_ms().saturating_sub(now),
-        }
+        Standing { remaining: limit.saturating_sub(self.used()), reset_ms: self.end_ms().saturating_sub(now) }
     }
 
     /// Units held.
