@@ -121,15 +121,21 @@ impl Cell {
         }
     }
 
+    /// From when on nothing in the cell counts: milliseconds since the epoch.
+    #[must_use]
+    pub fn end_ms(&self) -> u64 {
+        match self {
+            Self::Window(window) => window.end_ms(),
+            Self::Budget(budget) => budget.end_ms(),
+            Self::Slots(slots) => slots.end_ms(),
+        }
+    }
+
     /// Whether nothing in the cell counts at `now`, so that it may be dropped. A budget that was dropped must not be
     /// begun again: see [`Cell::closed`].
     #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
-        match self {
-            Self::Window(window) => window.is_over(now),
-            Self::Budget(budget) => budget.end_ms() <= now,
-            Self::Slots(slots) => slots.is_over(now),
-        }
+        self.end_ms() <= now
     }
 
     /// What stands for a budget whose cell was dropped when its period had ended, should the clock go back into it:

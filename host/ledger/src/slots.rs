@@ -82,11 +82,7 @@ impl Slots {
     /// What is left of `limit`.
     #[must_use]
     pub fn standing(&self, limit: u64, now: u64) -> Standing {
-        let last = self.leases.iter().map(|lease| lease.until_ms).max();
-        Standing {
-            remaining: limit.saturating_sub(self.used()),
-            reset_ms: last.map_or(0, |until_ms| until_ms.saturating_sub(now)),
-        }
+        Standing { remaining: limit.saturating_sub(self.used()), reset_ms: self.end_ms().saturating_sub(now) }
     }
 
     /// Units held.
@@ -95,10 +91,10 @@ impl Slots {
         self.leases.iter().fold(0, |sum, lease| sum.saturating_add(lease.units))
     }
 
-    /// Whether nothing counts at `now`.
+    /// From when on nothing counts: milliseconds since the epoch.
     #[must_use]
-    pub fn is_over(&self, now: u64) -> bool {
-        self.leases.iter().all(|lease| lease.until_ms <= now)
+    pub fn end_ms(&self) -> u64 {
+        self.leases.iter().map(|lease| lease.until_ms).max().unwrap_or(0)
     }
 }
 
@@ -122,7 +118,7 @@ mod tests {
         slots.observe(200);
         assert_eq!(slots.fit(2, 1, 200), Fit::Now);
         slots.free("b");
-        assert_eq!((slots.used(), slots.is_over(0)), (0, true));
+        assert_eq!((slots.used(), slots.end_ms()), (0, 0));
     }
 
     #[test]

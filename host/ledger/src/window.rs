@@ -130,10 +130,11 @@ impl Window {
         self.buckets.iter().fold(0_u64, |sum, bucket| sum.saturating_add(bucket.units)).min(MOST_UNITS)
     }
 
-    /// Whether nothing that was ever counted or claimed here counts at `now`: such a cell is as good as a new one.
+    /// From when on nothing that was ever counted or claimed here counts: milliseconds since the epoch. The cell is
+    /// then as good as a new one.
     #[must_use]
-    pub fn is_over(&self, now: u64) -> bool {
-        self.expiry(self.bucket_of(self.latest_ms)) <= now
+    pub fn end_ms(&self) -> u64 {
+        self.expiry(self.bucket_of(self.latest_ms))
     }
 
     /// Whether units counted at `mark` are surely still counted.
@@ -382,7 +383,6 @@ mod tests {
     #[test]
     fn a_cell_is_over_when_all_it_could_hold_has_passed() {
         let window = at(1_000, &[(1_000, 1)]);
-        assert!(!window.is_over(61_998));
-        assert!(window.is_over(61_999));
+        assert_eq!(window.end_ms(), 61_999);
     }
 }

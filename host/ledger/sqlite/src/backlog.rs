@@ -1,0 +1,209 @@
+//! What has happened in memory and is not in the file yet, and how far the file is.
+//!
+//! [`Backlog`] is the journal of the books: it takes each change under their locks, so the order of its queue is the
+//! order in which things happened, and it never waits. The writer's thread takes the queue from the other end and
+//! says what became of it. Nothing here touches the file.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tollgate_ledger::cell::Cell;
+use tollgate_ledger::{Entry, Event, Journal, Part, Position, Unavailable};
+
+/// With so many changes that are not in the file, nothing more is granted. The disk is seconds behind then.
+const MOST_PENDING: u64 = 50_000;
+
+/// Changes on their way to the file.
+pub struct Backlog {
+    queue: Mutex<Queue>,
+    news: Condvar,
+    progress: watch::Sender<Progress>,
+}
+
+/// What the writer takes.
+#[derive(Default)]
+pub struct Queue {
+    /// In their order.
+    pub changes: Vec<Change>,
+    /// The place of the last change.
+    pub noted: u64,
+    /// Since when counters that are over may be deleted, if somebody asked for it: milliseconds since the epoch.
+    pub sweep: Option<u64>,
+    /// Whether the store is being dropped.
+    pub closing: bool,
+    /// Whether the writer waits for news.
+    idle: bool,
+}
+
+/// One change of the books.
+pub struct Change {
+    /// What became of a hold.
+    pub turn: Turn,
+    /// The cells it changed, as they were after it.
+    pub cells: Vec<(Arc<str>, Cell)>,
+}
+
+/// What became of a hold.
+pub enum Turn {
+    /// It was opened.
+    Opened(Opened),
+    /// Its lease was moved.
+    Renewed {
+        /// Its id.
+        hold: Box<str>,
+        /// When its lease ends: milliseconds since the epoch.
+        until_ms: u64,
+        /// How long its lease is, in milliseconds.
+        lease_ms: u64,
+    },
+    /// It was closed.
+    Closed(Arc<Entry>),
+}
+
+/// An open hold.
+pub struct Opened {
+    /// Its row, if nobody settles it.
+    pub entry: Arc<Entry>,
+    /// When its lease ends: milliseconds since the epoch.
+    pub until_ms: u64,
+    /// How long its lease is, in milliseconds.
+    pub lease_ms: u64,
+    /// What it holds.
+    pub parts: Vec<Part>,
+}
+
+/// How far the file is.
+#[derive(Default)]
+struct Progress {
+    durable: u64,
+    fault: Option<Arc<str>>,
+}
+
+impl Backlog {
+    pub fn new() -> Self {
+        Self { queue: Mutex::default(), news: Condvar::new(), progress: watch::Sender::default() }
+    }
+
+    /// Why nothing may be granted now, if so.
+    pub fn fault(&self) -> Option<Cow<'static, str>> {
+        let progress = self.progress.borrow();
+        if let Some(fault) = &progress.fault {
+            return Some(Cow::Owned(fault.to_string()));
+        }
+        let durable = progress.durable;
+        drop(progress);
+        let pending = self.position().0.saturating_sub(durable);
+        (pending > MOST_PENDING)
+            .then_some(Cow::Borrowed("the disk does not keep up with what is to be written"))
+    }
+
+    /// Waits until the file has everything up to this place, or cannot be written.
+    pub async fn durable(&self, position: Position) -> Result<(), Unavailable> {
+        if self.progress.borrow().durable >= position.0 {
+            return Ok(());
+        }
+        let mut news = self.progress.subscribe();
+        let ready = |progress: &Progress| progress.durable >= position.0 || progress.fault.is_some();
+        let Ok(progress) = news.wait_for(ready).await else {
+            return Err(Unavailable::new("the store is closed"));
+        };
+        match &progress.fault {
+            Some(fault) if progress.durable < position.0 => Err(Unavailable::new(fault.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the writer delete some of the counters that were over by then: milliseconds since the epoch.
+    pub fn sweep(&self, before: u64) {
+        self.with(|queue| queue.sweep = Some(before));
+    }
+
+    /// Lets the writer write what there is, and end.
+    pub fn close(&self) {
+        self.with(|queue| queue.closing = true);
+        self.news.notify_one();
+    }
+
+    /// For the writer: waits for something to do.
+    pub fn wait(&self) {
+        let mut queue = self.locked();
+        queue.idle = true;
+        let nothing = |queue: &mut Queue| queue.changes.is_empty() && queue.sweep.is_none() && !queue.closing;
+        let waited = self.news.wait_while(queue, nothing);
+        waited.unwrap_or_else(PoisonError::into_inner).idle = false;
+    }
+
+    /// For the writer: waits for as long as `pause`, but not when the store is being dropped, and moves what there is
+    /// by then into `taken`, whose changes have been used.
+    pub fn take(&self, pause: Duration, taken: &mut Queue) {
+        let waited = self.news.wait_timeout_while(self.locked(), pause, |queue| !queue.closing);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut queue.changes, &mut taken.changes);
+        (taken.noted, taken.closing) = (queue.noted, queue.closing);
+        taken.sweep = queue.sweep.take();
+    }
+
+    /// For the writer: the file has everything up to this place.
+    pub fn written(&self, durable: u64) {
+        self.progress.send_replace(Progress { durable, fault: None });
+    }
+
+    /// For the writer: the file cannot be written.
+    pub fn failed(&self, reason: String) {
+        self.progress.send_modify(|progress| progress.fault = Some(reason.into()));
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.locked();
+        change(&mut queue);
+        if queue.idle {
+            queue.idle = false;
+            drop(queue);
+            self.news.notify_one();
+        }
+    }
+
+    /// Nothing under the lock panics; a poisoned one would still hold a sound queue.
+    fn locked(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for Backlog {
+    const KEEPS_CELLS: bool = true;
+
+    fn note(&self, event: Event<'_>) -> Position {
+        let change = Change::from(event);
+        let mut noted = 0;
+        self.with(|queue| {
+            queue.noted = queue.noted.saturating_add(1);
+            noted = queue.noted;
+            queue.changes.push(change);
+        });
+        Position(noted)
+    }
+
+    fn position(&self) -> Position {
+        Position(self.locked().noted)
+    }
+}
+
+impl From<Event<'_>> for Change {
+    fn from(event: Event<'_>) -> Self {
+        match event {
+            Event::Reserved { entry, until_ms, lease_ms, parts, cells } => {
+                let entry = Arc::clone(entry);
+                Self {
+                    turn: Turn::Opened(Opened { entry, until_ms, lease_ms, parts: parts.to_vec() }),
+                    cells,
+                }
+            }
+            Event::Renewed { hold, until_ms, lease_ms, cells } => {
+                Self { turn: Turn::Renewed { hold: hold.into(), until_ms, lease_ms }, cells }
+            }
+            Event::Closed { entry, cells } => Self { turn: Turn::Closed(Arc::clone(entry)), cells },
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Opens the file: its connection, its tables, its version and its lock.
+//!
+//! A file that this crate cannot keep books in is refused with what a person can do about it; nothing in it is
+//! changed before that is certain. Never reads or writes a row.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// `application_id` and `user_version` of `schema.sql`.
+const APPLICATION: i64 = 1_953_459_308;
+const VERSION: i64 = 1;
+
+/// Why a file cannot be the ledger.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another server has it.
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is of a newer Tollgate.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        version: i64,
+    },
+    /// It is something else.
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It can be read but not written.
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It, or its lock, cannot be opened.
+    Unopened {
+        /// The file.
+        path: PathBuf,
+        /// What the system or SQLite says.
+        reason: String,
+    },
+    /// A row in it cannot be understood.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Which row, and why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { path } => write!(
+                f,
+                "another server keeps its books in {}: stop it, or give this one a file of its own",
+                path.display()
+            ),
+            Self::Newer { path, version } => write!(
+                f,
+                "{} was written by a newer Tollgate (tables of version {version}, this one knows up to {VERSION}): \
+                 run that version or a later one, or restore a copy from before it",
+                path.display()
+            ),
+            Self::NotALedger { path } => write!(
+                f,
+                "{} is not a ledger of Tollgate: name another file, or move this one away",
+                path.display()
+            ),
+            Self::ReadOnly { path } => write!(
+                f,
+                "{} cannot be written: give this user the right to write the file and its directory",
+                path.display()
+            ),
+            Self::Unopened { path, reason } => write!(
+                f,
+                "{} cannot be opened ({reason}): the directory must exist on a local disk, and this user must be \
+                 able to write in it",
+                path.display()
+            ),
+            Self::Unreadable { path, reason } => write!(
+                f,
+                "{} has a row that cannot be understood ({reason}): mend or delete it with the sqlite3 shell, or \
+                 restore a copy",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Takes the file for this server alone, until what is returned is dropped.
+pub fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let unopened = |cause: std::io::Error| OpenError::Unopened {
+        path: PathBuf::from(&beside),
+        reason: cause.to_string(),
+    };
+    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&beside);
+    let lock = open.map_err(unopened)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(unopened(cause)),
+    }
+}
+
+/// A connection to the file, whose tables are made if it is new. A lock of another process is waited for as long as
+/// `patience`.
+pub fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
+    let named = |cause: rusqlite::Error| match cause.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotALedger { path: path.to_owned() },
+        Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { path: path.to_owned() },
+        _ => OpenError::Unopened { path: path.to_owned(), reason: cause.to_string() },
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(named)?;
+    connection.busy_timeout(patience).map_err(named)?;
+    if connection.is_readonly("main").map_err(named)? {
+        return Err(OpenError::ReadOnly { path: path.to_owned() });
+    }
+    if is_new(&connection, path, named)? {
+        set_up(&mut connection, path, named)?;
+    }
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(named)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Whether the file has no tables yet.
+fn is_new(
+    connection: &Connection,
+    path: &Path,
+    named: impl Fn(rusqlite::Error) -> OpenError + Copy,
+) -> Result<bool, OpenError> {
+    let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(named);
+    let application = number("PRAGMA application_id")?;
+    match number("PRAGMA user_version")? {
+        0 if application == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(true),
+        VERSION if application == APPLICATION => Ok(false),
+        version if application == APPLICATION && version > VERSION => {
+            Err(OpenError::Newer { path: path.to_owned(), version })
+        }
+        _ => Err(OpenError::NotALedger { path: path.to_owned() }),
+    }
+}
+
+fn set_up(
+    connection: &mut Connection,
+    path: &Path,
+    named: impl Fn(rusqlite::Error) -> OpenError + Copy,
+) -> Result<(), OpenError> {
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(named)?;
+    if mode != "wal" {
+        let reason = "the file system cannot share memory between processes".to_owned();
+        return Err(OpenError::Unopened { path: path.to_owned(), reason });
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
+    // Two programs may open a new file at once: the second finds the tables made.
+    if is_new(&transaction, path, named)? {
+        transaction.execute_batch(SCHEMA).map_err(named)?;
+    }
+    transaction.commit().map_err(named)
+}
