@@ -257,9 +257,12 @@ impl<J: Journal> Books<J> {
             cell.observe(claim.rule, now);
             let mark = cell.take(claim.amount, &id, until_ms);
             let standing = cell.standing(claim.rule.limit(), now);
-            // A cell claimed twice has been left less than it had after the first.
-            let earlier = parts.iter().zip(&mut standings).filter(|(part, _)| Arc::ptr_eq(&part.cell, &name));
-            earlier.for_each(|(_, before)| *before = standing);
+            // A cell claimed twice has less left than it had after the first.
+            for ((part, before), claim) in parts.iter().zip(&mut standings).zip(claims) {
+                if Arc::ptr_eq(&part.cell, &name) {
+                    *before = cell.standing(claim.rule.limit(), now);
+                }
+            }
             standings.push(standing);
             parts.push(Part { cell: name, amount: claim.amount, mark });
         }
@@ -298,13 +301,17 @@ impl<J: Journal> Books<J> {
     pub fn renew(&self, hold: &str, lease_ms: u64, now: u64) -> bool {
         let mut holds = self.holds(hold);
         let Some(held) = holds.open.get_mut(hold).filter(|held| held.until_ms > now) else { return false };
-        held.until_ms = held.until_ms.max(now.saturating_add(lease_ms));
         held.lease_ms = held.lease_ms.max(lease_ms);
-        let mut cells = self.cells.lock(held.parts.iter().map(|part| &*part.cell));
-        let renewed = changed_by(&mut cells, &held.parts, |cell| cell.renew(hold, held.until_ms));
-        let (until_ms, lease_ms) = (held.until_ms, held.lease_ms);
-        self.journal.note(Event::Renewed { hold, until_ms, lease_ms, cells: renewed });
+        let until_ms = held.until_ms.max(now.saturating_add(lease_ms));
+        self.move_lease(hold, held, until_ms);
         true
+    }
+
+    fn move_lease(&self, hold: &str, held: &mut Held, until_ms: u64) {
+        held.until_ms = until_ms;
+        let mut cells = self.cells.lock(held.parts.iter().map(|part| &*part.cell));
+        let moved = changed_by(&mut cells, &held.parts, |cell| cell.renew(hold, until_ms));
+        self.journal.note(Event::Renewed { hold, until_ms, lease_ms: held.lease_ms, cells: moved });
     }
 
     /// See [`crate::Ledger::expire`]. Cells that count nothing any more are dropped on the way, some each time.
@@ -312,11 +319,11 @@ impl<J: Journal> Books<J> {
         let mut lost = 0_usize;
         for table in &self.holds {
             let mut holds = locked(table);
-            for held in holds.open.values_mut() {
+            for (id, held) in &mut holds.open {
                 // no phantom refusal: after the clock went back a lease is no longer than it was.
                 let lease_end = now.saturating_add(held.lease_ms);
                 if held.until_ms > lease_end.saturating_add(GRACE_MS) {
-                    held.until_ms = lease_end;
+                    self.move_lease(id, held, lease_end);
                 }
             }
             let over: Vec<_> = holds.open.extract_if(|_, held| held.until_ms <= now).collect();

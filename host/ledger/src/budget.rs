@@ -4,7 +4,7 @@
 //! except by settlement, so the wait is the rest of the period. Which period it is, is part of the cell's name; a
 //! claim made in the last moment of a period counts in that period, whenever the store gets to it.
 
-use crate::{Fit, Standing};
+use crate::{Fit, MOST_UNITS, Standing};
 
 /// What a budget cell remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,21 +29,22 @@ impl Budget {
         if amount > limit {
             return Fit::Never;
         }
-        // never over-admit: a sum beyond u64 is beyond any limit.
-        match self.used.checked_add(amount) {
-            Some(sum) if sum <= limit => Fit::Now,
-            _ => Fit::After(self.end_ms.saturating_sub(now)),
+        // What may have been used for the amount to fit: no sum, so nothing can overflow.
+        if self.used <= limit.saturating_sub(amount) {
+            Fit::Now
+        } else {
+            Fit::After(self.end_ms.saturating_sub(now))
         }
     }
 
     /// Counts `amount` units. The caller has asked [`Budget::fit`].
     pub fn take(&mut self, amount: u64) {
-        self.used = self.used.saturating_add(amount);
+        self.used = self.used.saturating_add(amount).min(MOST_UNITS);
     }
 
     /// Replaces `held` units by the `real` amount, which may be more.
     pub fn correct(&mut self, held: u64, real: u64) {
-        self.used = self.used.saturating_sub(held).saturating_add(real);
+        self.used = self.used.saturating_sub(held).saturating_add(real).min(MOST_UNITS);
     }
 
     /// What is left of `limit`.
@@ -90,11 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_beyond_u64_is_refused_not_wrapped() {
-        assert_eq!(budget(u64::MAX).fit(u64::MAX, 1, 0), Fit::After(END));
-        let mut full = budget(u64::MAX);
+    fn the_largest_sum_is_refused_not_wrapped() {
+        assert_eq!(budget(MOST_UNITS).fit(MOST_UNITS, 1, 0), Fit::After(END));
+        let mut full = budget(MOST_UNITS);
         full.correct(0, 5);
-        assert_eq!(full.used(), u64::MAX);
+        full.take(u64::MAX);
+        assert_eq!(full.used(), MOST_UNITS);
     }
 
     #[test]

@@ -132,7 +132,8 @@ pub struct Found {
 pub enum Kept {
     /// It is kept, with a version one higher.
     Done,
-    /// Somebody else has changed it since it was read, or made it; nothing was kept.
+    /// Somebody else has changed it since it was read, or made it, or another key has one of its secrets; nothing
+    /// was kept.
     Conflict,
 }
 
@@ -147,7 +148,8 @@ pub trait Keys: Send + Sync + 'static {
     /// Every key, by name.
     fn keys(&self) -> Pending<'_, Vec<Key>>;
 
-    /// Keeps a key if the version it has is the version kept now (0: there is none).
+    /// Keeps a key if the version it has is the version kept now (0: there is none) and none of its secrets is another
+    /// key's.
     fn keep_key<'a>(&'a self, key: &'a Key) -> Pending<'a, Kept>;
 
     /// A scope by its name.
@@ -186,6 +188,18 @@ impl Key {
                 .secrets
                 .iter()
                 .any(|secret| secret.digest == *digest && secret.ends_ms.is_none_or(|end| now < end))
+    }
+
+    /// Whether this is the digest of one of its secrets, valid or not.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.secrets.iter().any(|secret| secret.digest == *digest)
+    }
+
+    /// Whether the two have a secret in common, valid or not.
+    #[must_use]
+    pub fn shares_secret_with(&self, other: &Self) -> bool {
+        other.secrets.iter().any(|secret| self.has(&secret.digest))
     }
 
     /// Takes a new secret; those before stay valid for `overlap_ms` more, or as long as they were going to.

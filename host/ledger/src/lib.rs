@@ -71,6 +71,10 @@ pub use text::NotAState;
 
 use std::sync::Arc;
 
+/// The largest number of units a limit, a claim or a charge can have: a store may count in doubles, which are exact
+/// up to here. A limit above it is taken as it, so a claim above it never fits; a charge above it is charged as it.
+pub const MOST_UNITS: u64 = (1 << 53) - 1;
+
 /// How a cell is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -98,11 +102,13 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The limit, in the cell's units.
+    /// The limit, in the cell's units: at most [`MOST_UNITS`].
     #[must_use]
-    pub const fn limit(&self) -> u64 {
+    pub fn limit(&self) -> u64 {
         match *self {
-            Self::Window { limit, .. } | Self::Budget { limit, .. } | Self::Slots { limit } => limit,
+            Self::Window { limit, .. } | Self::Budget { limit, .. } | Self::Slots { limit } => {
+                limit.min(MOST_UNITS)
+            }
         }
     }
 }
@@ -177,11 +183,11 @@ pub enum Charge<'a> {
 }
 
 impl Charge<'_> {
-    /// What the claim at `index`, of which `held` units are held, is charged.
+    /// What the claim at `index`, of which `held` units are held, is charged: at most [`MOST_UNITS`].
     #[must_use]
     pub fn amount(&self, index: usize, held: u64) -> u64 {
         match self {
-            Self::Amounts(amounts) => amounts.get(index).copied().unwrap_or(held),
+            Self::Amounts(amounts) => amounts.get(index).map_or(held, |amount| (*amount).min(MOST_UNITS)),
             Self::Held => held,
             Self::Nothing => 0,
         }
@@ -193,10 +199,9 @@ impl Charge<'_> {
 pub enum Settled {
     /// The hold was open and is charged now.
     Done,
-    /// It was settled before. Nothing changed.
+    /// It was closed before: settled, or lost with its lease and charged as held. Nothing changed.
     Already,
-    /// It is not open: it was never granted, or its lease has passed (it stays charged as held), or it was settled
-    /// too long ago to be remembered. Nothing changed.
+    /// It was never granted, or closed too long ago to be remembered. Nothing changed.
     Unknown,
 }
 

@@ -140,8 +140,7 @@ impl Keys for Memory {
     fn find<'a>(&'a self, digest: &'a Digest) -> Pending<'a, Option<Found>> {
         Box::pin(async move {
             let keys = locked(&self.keys);
-            let has = |key: &&Key| key.secrets.iter().any(|secret| secret.digest == *digest);
-            let Some(key) = keys.values().find(has).cloned() else { return Ok(None) };
+            let Some(key) = keys.values().find(|key| key.has(digest)).cloned() else { return Ok(None) };
             let kept = locked(&self.scopes);
             let scopes = key.scope_names().filter_map(|name| kept.get(name).cloned()).collect();
             Ok(Some(Found { key, scopes }))
@@ -160,6 +159,9 @@ impl Keys for Memory {
         Box::pin(async move {
             let mut keys = locked(&self.keys);
             if keys.get(&key.name).map_or(0, |kept| kept.version) != key.version {
+                return Ok(Kept::Conflict);
+            }
+            if keys.values().any(|kept| kept.name != key.name && kept.shares_secret_with(key)) {
                 return Ok(Kept::Conflict);
             }
             keys.insert(key.name.clone(), Key { version: key.version.saturating_add(1), ..key.clone() });

@@ -8,7 +8,7 @@
 //! until it catches up; one that goes back further is believed, and what was counted then ages from there. Neither
 //! admits early. A clock that jumps ahead is believed.
 
-use crate::{Fit, Standing};
+use crate::{Fit, MOST_UNITS, Standing};
 
 /// Buckets per period.
 const BUCKETS: u64 = 30;
@@ -83,19 +83,16 @@ impl Window {
         if amount > limit {
             return Fit::Never;
         }
-        // What may stay counted for the amount to fit: no sum, so nothing can overflow.
+        // What may stay counted for the amount to fit: the newest buckets, as long as they have room.
         let room = limit.saturating_sub(amount);
-        let mut used = self.used();
-        if used <= room {
-            return Fit::Now;
-        }
-        for bucket in &self.buckets {
-            used = used.saturating_sub(bucket.units);
-            if used <= room {
+        let mut stays = 0_u64;
+        for bucket in self.buckets.iter().rev() {
+            stays = stays.saturating_add(bucket.units);
+            if stays > room {
                 return Fit::After(self.expiry(bucket.index).saturating_sub(now));
             }
         }
-        Fit::Never
+        Fit::Now
     }
 
     /// Counts `amount` units at the latest moment observed. The caller has asked [`Window::fit`].
@@ -106,13 +103,14 @@ impl Window {
 
     /// Replaces the `held` units counted at `mark` by the `real` amount, if they are still counted.
     pub fn correct(&mut self, mark: Mark, held: u64, real: u64) {
+        let index = self.bucket_of(mark.at_ms);
+        if self.expiry(index) <= self.latest_ms {
+            return;
+        }
         let moved = mark.moves != self.moves;
-        let index = self.bucket_of(if moved { self.latest_ms } else { mark.at_ms });
         if let Some(more) = real.checked_sub(held) {
             // Units that were moved may be in any bucket: the newest one forgets last.
-            if self.expiry(index) > self.latest_ms {
-                self.count(index, more);
-            }
+            self.count(if moved { self.bucket_of(self.latest_ms) } else { index }, more);
         } else if !moved {
             // never over-admit: units are given back only to the very bucket they were counted in.
             self.give_back(index, held.saturating_sub(real));
@@ -129,7 +127,7 @@ impl Window {
     /// Units settled and held that the window still counts.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, bucket| sum.saturating_add(bucket.units))
+        self.buckets.iter().fold(0_u64, |sum, bucket| sum.saturating_add(bucket.units)).min(MOST_UNITS)
     }
 
     /// Whether nothing that was ever counted or claimed here counts at `now`: such a cell is as good as a new one.
@@ -175,10 +173,15 @@ impl Window {
         // Nearly always the last one, or past it.
         let place = self.buckets.iter().rposition(|bucket| bucket.index <= index);
         match place.and_then(|at| self.buckets.get_mut(at)) {
-            Some(bucket) if bucket.index == index => bucket.units = bucket.units.saturating_add(units),
+            Some(bucket) if bucket.index == index => {
+                bucket.units = bucket.units.saturating_add(units).min(MOST_UNITS);
+            }
             _ => {
                 self.buckets.reserve_exact(1);
-                self.buckets.insert(place.map_or(0, |at| at.saturating_add(1)), Bucket { index, units });
+                self.buckets.insert(
+                    place.map_or(0, |at| at.saturating_add(1)),
+                    Bucket { index, units: units.min(MOST_UNITS) },
+                );
             }
         }
     }
@@ -370,7 +373,8 @@ mod tests {
         window.observe(u64::MAX, u64::MAX);
         window.take(u64::MAX);
         window.take(u64::MAX);
-        assert!(window.fit(u64::MAX, 1, u64::MAX) > Fit::Now);
+        assert_eq!(window.used(), MOST_UNITS);
+        assert!(window.fit(MOST_UNITS, 1, u64::MAX) > Fit::Now);
         window.observe(0, 5);
         assert_eq!(window.period_ms(), 1);
     }
