@@ -9,21 +9,28 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult, Script, ScriptInvocation};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
-use tollgate_ledger::{Charge, Claim, Entry, Hold, Position, Reservation, Rule, Settled, Standing};
+use tollgate_ledger::{Charge, Claim, Entry, Hold, MOST_UNITS, Position, Reservation, Rule, Settled, Standing};
 
 use crate::names::Names;
 use crate::scripts::SCRIPTS;
 
-/// The greatest number that is exact in Lua.
-const MOST: u64 = (1 << 53) - 1;
 
-/// Holds that one call closes at most.
-pub const LAPSED_AT_ONCE: usize = 100;
+/// Holds that one call looks at.
+pub const DUE_AT_ONCE: usize = 100;
 
 /// A script's answer, or the keys of the hold's cells: it has done nothing, and is asked again with them.
 enum Told<T> {
     Answer(T),
     Cells(Vec<String>),
+}
+
+/// Ids of holds that need a look.
+#[derive(Debug)]
+pub struct Due {
+    /// Their lease has passed.
+    pub lapsed: Vec<String>,
+    /// Their lease is longer than it ever was.
+    pub ahead: Vec<String>,
 }
 
 /// When a settlement was made.
@@ -145,11 +152,26 @@ impl Calls<'_> {
         }
     }
 
-    /// Some of the holds whose lease has passed, and no more than `most` of either sort. Notes the time.
-    pub async fn due(self, mut on: MultiplexedConnection, most: usize) -> RedisResult<Vec<String>> {
+    /// Brings back the end of a lease that is longer than it ever was, because the clock went back.
+    pub async fn shorten(self, mut on: MultiplexedConnection, mut target: Target<'_>) -> RedisResult<()> {
+        loop {
+            let mut call = SCRIPTS.shorten.key(target.key);
+            call.key(&self.names.leases).key(&self.names.begun).key(&*target.cells);
+            call.arg(self.time()).arg(target.id);
+            match told(call.invoke_async(&mut on).await?, |code| matches!(code, 0 | 1).then_some(()))? {
+                Told::Answer(()) => return Ok(()),
+                Told::Cells(cells) => target.cells = cells.into(),
+            }
+        }
+    }
+
+    /// Some of the holds that [`Calls::expire`] and [`Calls::shorten`] are for, no more than `most` of either sort.
+    /// Notes the time.
+    pub async fn due(self, mut on: MultiplexedConnection, most: usize) -> RedisResult<Due> {
         let mut call = SCRIPTS.due.key(&self.names.leases);
         call.key(&self.names.begun).key(&self.names.horizon).arg(self.time()).arg(most);
-        call.invoke_async(&mut on).await
+        let (lapsed, ahead) = call.invoke_async(&mut on).await?;
+        Ok(Due { lapsed, ahead })
     }
 
     /// Closes those of the named holds whose lease has passed, and says how many.
@@ -237,13 +259,15 @@ fn add_claims(call: &mut ScriptInvocation<'_>, claims: &[Claim]) {
             Rule::Budget { end_ms, .. } => ("budget", end_ms),
             Rule::Slots { .. } => ("slots", 0),
         };
-        call.arg(kind).arg(number(claim.rule.limit())).arg(number(claim.amount));
+        // One above the largest number is exact too, and above every limit.
+        let amount = claim.amount.min(MOST_UNITS.saturating_add(1));
+        call.arg(kind).arg(claim.rule.limit()).arg(amount);
         call.arg(number(edge_ms)).arg(&claim.cell);
     }
 }
 
 fn number(number: u64) -> u64 {
-    number.min(MOST)
+    number.min(MOST_UNITS)
 }
 
 fn text(entry: &Entry) -> RedisResult<String> {

@@ -9,7 +9,7 @@ use tollgate_ledger::{
     Charge, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Reservation, Settled, Standing, Unavailable,
 };
 
-use crate::calls::{LAPSED_AT_ONCE, Target, When};
+use crate::calls::{DUE_AT_ONCE, Due, Target, When};
 use crate::journal::Line;
 use crate::link::Failure;
 use crate::{Inner, Redis};
@@ -163,11 +163,16 @@ impl Inner {
         self.keep_rows().await?;
         let calls = self.calls(now);
         loop {
-            let ids = self.link.run(|on| calls.due(on, LAPSED_AT_ONCE)).await?;
-            let all = ids.len() < LAPSED_AT_ONCE;
-            if !ids.is_empty() {
-                let keys = ids.iter().map(|id| self.names.hold(id)).collect::<Result<Vec<_>, _>>()?;
-                lost = lost.saturating_add(self.link.run(|on| calls.expire(on, ids, keys)).await?);
+            let Due { lapsed, ahead } = self.link.run(|on| calls.due(on, DUE_AT_ONCE)).await?;
+            for id in &ahead {
+                let key = self.names.hold(id)?;
+                let target = Target { id, key: &key, cells: self.cells.of(id) };
+                self.link.run(|on| calls.shorten(on, target)).await?;
+            }
+            let all = ahead.is_empty() && lapsed.len() < DUE_AT_ONCE;
+            if !lapsed.is_empty() {
+                let keys = lapsed.iter().map(|id| self.names.hold(id)).collect::<Result<Vec<_>, _>>()?;
+                lost = lost.saturating_add(self.link.run(|on| calls.expire(on, lapsed, keys)).await?);
             }
             if all {
                 return Ok(lost);

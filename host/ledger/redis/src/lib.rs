@@ -37,6 +37,7 @@ mod share;
 
 pub use options::{NotOpened, Options};
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -97,6 +98,19 @@ impl Redis {
         }
         let keeper = tokio::spawn(keeper::keep(Arc::clone(&inner), server));
         Ok(Self { inner, keeper })
+    }
+
+    /// Waits until Redis is reached and has taken what waited in the journal.
+    pub async fn reached(&self) {
+        loop {
+            // Begun before the question, so that no answer is missed.
+            let mut tried = pin!(self.inner.tried.notified());
+            tried.as_mut().enable();
+            if self.inner.link.down().is_none() {
+                return;
+            }
+            tried.await;
+        }
     }
 
     /// Ends the background work and frees the journal. What waits there is taken to Redis by whoever opens it next.

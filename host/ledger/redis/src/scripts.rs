@@ -13,6 +13,7 @@ pub struct Scripts {
     pub settle: Script,
     pub record: Script,
     pub renew: Script,
+    pub shorten: Script,
     pub due: Script,
     pub expire: Script,
     pub standings: Script,
@@ -25,6 +26,7 @@ pub struct Scripts {
 
 const NUMBERS: &str = include_str!("lua/numbers.lua");
 const HOLDS: &str = include_str!("lua/holds.lua");
+const LEASE: &str = include_str!("lua/lease.lua");
 const BREAKER: &str = include_str!("lua/breaker.lua");
 const CELLS: &str = concat!(
     include_str!("lua/window.lua"),
@@ -38,7 +40,8 @@ pub static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     reserve: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/reserve.lua")]),
     settle: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/settle.lua")]),
     record: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/record.lua")]),
-    renew: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/renew.lua")]),
+    renew: script(&[NUMBERS, CELLS, HOLDS, LEASE, include_str!("lua/renew.lua")]),
+    shorten: script(&[NUMBERS, CELLS, HOLDS, LEASE, include_str!("lua/shorten.lua")]),
     due: script(&[NUMBERS, include_str!("lua/due.lua")]),
     expire: script(&[NUMBERS, HOLDS, include_str!("lua/expire.lua")]),
     standings: script(&[NUMBERS, CELLS, include_str!("lua/standings.lua")]),

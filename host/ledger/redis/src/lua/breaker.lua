@@ -14,5 +14,10 @@ generation, last = tonumber(generation), tonumber(last)
 local function keep_breaker(next, at, value)
   state, generation, last = next, at, value
   local line = state .. ' ' .. digits(generation) .. ' ' .. digits(last)
+  if line == 'closed 0 0' then
+    -- As it began: there is nothing to keep.
+    redis.call('DEL', KEYS[1])
+    return
+  end
   redis.call('SET', KEYS[1], line .. '\n' .. name, 'PX', 7 * DAY_MS)
 end

@@ -6,9 +6,9 @@ function Budget.new()
   return { kind = 'budget', edge = 0, used = 0 }
 end
 
--- never over-admit: what stands for a budget whose cell may be gone with what was spent. Beyond any limit.
+-- never over-admit: what stands for a budget whose cell may be gone, and what was spent with it.
 function Budget.closed()
-  return { kind = 'budget', edge = 0, used = MOST + 1 }
+  return { kind = 'budget', edge = 0, used = MOST }
 end
 
 function Budget.read(line)
@@ -33,7 +33,7 @@ function Budget.fit(budget, limit, amount, now)
   if amount > limit then
     return NEVER
   end
-  if budget.used + amount <= limit then
+  if budget.used <= limit - amount then
     return NOW
   end
   return rest(budget.edge, now)

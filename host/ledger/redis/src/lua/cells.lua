@@ -74,14 +74,16 @@ local function tell_standings(reply, claims, now, horizon_key)
   return reply
 end
 
--- Writes the cells that have changed. They live as long as they count.
+-- Writes the cells that have changed. They live as long as they count, and a minute more; under a test's clock,
+-- which is not the server's, a day more.
 local function keep_cells(now)
+  local more = ARGV[1] == '' and GRACE_MS or DAY_MS
   for key, kept in pairs(cells) do
     if kept.cell then
       local rule = rules[kept.cell.kind]
       local line = rule.write(kept.cell)
       if line ~= kept.line then
-        local life = math.min(math.max(rule.life(kept.cell, now), 1), MOST / 2)
+        local life = math.min(rule.life(kept.cell, now) + more, MOST / 2)
         redis.call('SET', key, line .. '\n' .. kept.name, 'PX', digits(life))
       end
     end

@@ -8,17 +8,9 @@ for at = 4, #KEYS do
   if not hold or hold.closed then
     redis.call('ZREM', KEYS[1], id)
     redis.call('ZREM', KEYS[2], id)
-  else
-    -- no phantom refusal: after the clock went back a lease is no longer than it was.
-    local ending = sum(now, hold.lease)
-    if hold.ending > ending + GRACE_MS then
-      hold.ending = ending
-      note_lease(key, KEYS[1], KEYS[2], id, ending, hold.lease)
-    end
-    if hold.ending <= now then
-      close(key, KEYS[1], KEYS[2], KEYS[3], most, id, hold.entry)
-      lost = lost + 1
-    end
+  elseif hold.ending <= now then
+    close(key, KEYS[1], KEYS[2], KEYS[3], most, id, hold.entry)
+    lost = lost + 1
   end
 end
 return lost

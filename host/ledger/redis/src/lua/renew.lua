@@ -11,13 +11,7 @@ local others = other_cells(hold, 4)
 if others then
   return others
 end
+hold.lease = math.max(hold.lease, lease)
 local ending = math.max(hold.ending, sum(now, lease))
-note_lease(KEYS[1], KEYS[2], KEYS[3], id, ending, math.max(hold.lease, lease))
-for _, part in ipairs(hold.parts) do
-  local kept = kept_under(part.key)
-  if kept.cell and kept.cell.kind == 'slots' then
-    Slots.renew(kept.cell, id, ending)
-  end
-end
-keep_cells(now)
+move_lease(KEYS[1], KEYS[2], KEYS[3], id, hold, ending, now)
 return { 1 }

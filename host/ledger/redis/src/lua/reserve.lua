@@ -28,25 +28,25 @@ if longest > NOW then
 end
 
 local ending = sum(now, lease)
-local left, parts = {}, {}
+local parts = {}
 for _, claim in ipairs(claims) do
   local kept = kept_under(claim.key)
   kept.name = kept.name or claim.name
   kept.cell = kept.cell or rules[claim.kind].new()
   local cell = observe(kept, claim, now)
   local at, moves = rules[claim.kind].take(cell, claim.amount, id, ending)
-  local remaining, reset = rules[claim.kind].standing(cell, claim.limit, now)
-  -- A cell claimed twice has been left less than it had after the first.
-  left[claim.key] = { remaining, reset }
   table.insert(parts, table.concat({ claim.key, digits(claim.amount), digits(at), digits(moves) }, ' ') .. '\n')
 end
 keep_cells(now)
 redis.call('HSET', KEYS[1], 'entry', row, 'parts', table.concat(parts))
 note_lease(KEYS[1], KEYS[2], KEYS[3], id, ending, lease)
 
+-- A cell claimed twice has less left than it had after the first.
 local reply = { 1 }
 for _, claim in ipairs(claims) do
-  table.insert(reply, left[claim.key][1])
-  table.insert(reply, left[claim.key][2])
+  local cell = kept_under(claim.key).cell
+  local remaining, reset = rules[cell.kind].standing(cell, claim.limit, now)
+  table.insert(reply, remaining)
+  table.insert(reply, reset)
 end
 return reply

@@ -123,17 +123,15 @@ function Window.fit(window, limit, amount, now)
   if room < 0 then
     return NEVER
   end
-  local used = Window.used(window)
-  if used <= room then
-    return NOW
-  end
-  for _, bucket in ipairs(window.buckets) do
-    used = rest(used, bucket.units)
-    if used <= room then
-      return rest(expiry(window, bucket.index), now)
+  -- What may stay counted for the amount to fit: the newest buckets, as long as they have room.
+  local stays = 0
+  for at = #window.buckets, 1, -1 do
+    stays = stays + window.buckets[at].units
+    if stays > room then
+      return rest(expiry(window, window.buckets[at].index), now)
     end
   end
-  return NEVER
+  return NOW
 end
 
 function Window.take(window, amount)
@@ -142,13 +140,14 @@ function Window.take(window, amount)
 end
 
 function Window.correct(window, part, real)
+  local index = bucket_of(window, part.at)
+  if expiry(window, index) <= window.latest then
+    return
+  end
   local moved = part.moves ~= window.moves
-  local index = bucket_of(window, moved and window.latest or part.at)
   if real >= part.amount then
     -- Units that were moved may be in any bucket: the newest one forgets last.
-    if expiry(window, index) > window.latest then
-      count(window, index, real - part.amount)
-    end
+    count(window, moved and bucket_of(window, window.latest) or index, real - part.amount)
   elseif not moved then
     -- never over-admit: units are given back only to the very bucket they were counted in.
     for at, bucket in ipairs(window.buckets) do

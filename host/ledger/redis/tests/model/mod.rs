@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tollgate_ledger::breaker::{Breaker, BreakerRule, Health, Passage};
+use tollgate_contract::operations::{Answer, Call, Operation};
+use tollgate_ledger::breaker::Breaker;
 use tollgate_ledger::cell::Cell;
 use tollgate_ledger::window::Mark;
 use tollgate_ledger::{Charge, Claim, Fit, Hold, Position, Reservation, Rule, Settled, Standing};
@@ -18,8 +19,8 @@ pub struct Model {
     open: BTreeMap<String, Open>,
     closed: BTreeSet<String>,
     horizon_ms: u64,
-    /// Kind, name and line.
-    lines: BTreeMap<(&'static str, String), String>,
+    /// Names of cells and breakers that may have changed.
+    touched: BTreeSet<(&'static str, String)>,
 }
 
 struct Open {
@@ -29,7 +30,29 @@ struct Open {
 }
 
 impl Model {
-    pub fn reserve(&mut self, hold: Hold<'_>, now: u64) -> Reservation {
+    /// What the rules answer.
+    pub fn apply(&mut self, operation: &Operation) -> Answer {
+        let now = operation.now;
+        match &operation.call {
+            Call::Reserve(entry, claims, lease_ms) => {
+                Answer::Reserved(self.reserve(Hold { entry, claims, lease_ms: *lease_ms }, now))
+            }
+            Call::Settle(entry, amounts) => {
+                let charge = amounts.as_deref().map_or(Charge::Held, Charge::Amounts);
+                Answer::Settled(self.settle(&entry.request_id, charge, now))
+            }
+            Call::Renew(id, lease_ms) => Answer::Renewed(self.renew(id, *lease_ms, now)),
+            Call::Expire => Answer::Expired(self.expire(now)),
+            Call::Standings(claims) => Answer::Standings(self.standings(claims, now)),
+            Call::Ask(name, rule) => Answer::Passage(self.breaker(name).ask(*rule, now)),
+            Call::Tell(name, rule, generation, health) => {
+                self.breaker(name).tell(*rule, *generation, *health, now);
+                Answer::Told
+            }
+        }
+    }
+
+    fn reserve(&mut self, hold: Hold<'_>, now: u64) -> Reservation {
         let id = &hold.entry.request_id;
         let position = Position::default();
         if self.open.contains_key(id) || self.closed.contains(id) {
@@ -38,8 +61,9 @@ impl Model {
         let mut longest = (0, Fit::Now);
         for (index, claim) in hold.claims.iter().enumerate() {
             let same = hold.claims[..=index].iter().filter(|other| other.cell == claim.cell);
-            let total = same.map(|other| other.amount).sum();
-            let fit = self.seen(claim, now).fit(claim.rule.limit(), total, now);
+            let total = same.map(|other| other.amount).try_fold(0_u64, u64::checked_add);
+            let fit = self.seen(claim, now);
+            let fit = total.map_or(Fit::Never, |total| fit.fit(claim.rule.limit(), total, now));
             if fit > longest.1 {
                 longest = (index, fit);
             }
@@ -59,17 +83,16 @@ impl Model {
         for claim in hold.claims {
             let cell = self.cells.entry(claim.cell.clone()).or_insert_with(|| Cell::new(claim.rule));
             cell.observe(claim.rule, now);
+            self.touched.insert(("cell", claim.cell.clone()));
             parts.push((claim.cell.clone(), claim.amount, cell.take(claim.amount, &shared, until_ms)));
         }
         let left = |claim: &Claim| self.cells[&claim.cell].standing(claim.rule.limit(), now);
-        // A cell claimed twice is told as it is after both, under the limit of the last.
-        let last = |claim: &Claim| hold.claims.iter().rfind(|other| other.cell == claim.cell).unwrap().clone();
-        let standings = hold.claims.iter().map(|claim| left(&last(claim))).collect();
+        let standings = hold.claims.iter().map(left).collect();
         self.open.insert(id.clone(), Open { until_ms, lease_ms: hold.lease_ms, parts });
         Reservation::Granted { standings, position }
     }
 
-    pub fn settle(&mut self, id: &str, charge: Charge<'_>, now: u64) -> Settled {
+    fn settle(&mut self, id: &str, charge: Charge<'_>, now: u64) -> Settled {
         let Some(open) = self.open.remove(id) else {
             return if self.closed.contains(id) { Settled::Already } else { Settled::Unknown };
         };
@@ -78,26 +101,32 @@ impl Model {
             return Settled::Already;
         }
         for (index, (cell, held, mark)) in open.parts.iter().enumerate() {
+            self.touched.insert(("cell", cell.clone()));
             let cell = self.cells.get_mut(cell).unwrap();
             cell.correct(*mark, id, *held, charge.amount(index, *held));
         }
         Settled::Done
     }
 
-    pub fn renew(&mut self, id: &str, lease_ms: u64, now: u64) -> bool {
+    fn renew(&mut self, id: &str, lease_ms: u64, now: u64) -> bool {
         let Some(open) = self.open.get_mut(id).filter(|open| open.until_ms > now) else { return false };
         open.until_ms = open.until_ms.max(now + lease_ms);
         open.lease_ms = open.lease_ms.max(lease_ms);
         for (cell, _, _) in &open.parts {
+            self.touched.insert(("cell", cell.clone()));
             self.cells.get_mut(cell).unwrap().renew(id, open.until_ms);
         }
         true
     }
 
-    pub fn expire(&mut self, now: u64) -> usize {
-        for open in self.open.values_mut() {
+    fn expire(&mut self, now: u64) -> usize {
+        for (id, open) in &mut self.open {
             if open.until_ms > now + open.lease_ms + GRACE_MS {
                 open.until_ms = now + open.lease_ms;
+                for (cell, _, _) in &open.parts {
+                    self.touched.insert(("cell", cell.clone()));
+                    self.cells.get_mut(cell).unwrap().renew(id, open.until_ms);
+                }
             }
         }
         let lost: Vec<String> =
@@ -110,41 +139,32 @@ impl Model {
         lost.len()
     }
 
-    pub fn standings(&mut self, claims: &[Claim], now: u64) -> Vec<Standing> {
+    fn standings(&mut self, claims: &[Claim], now: u64) -> Vec<Standing> {
         claims.iter().map(|claim| self.seen(claim, now).standing(claim.rule.limit(), now)).collect()
     }
 
-    pub fn ask(&mut self, name: &str, rule: BreakerRule, now: u64) -> Passage {
-        self.breakers.entry(name.to_owned()).or_default().ask(rule, now)
+    fn breaker(&mut self, name: &str) -> &mut Breaker {
+        self.touched.insert(("breaker", name.to_owned()));
+        self.breakers.entry(name.to_owned()).or_default()
     }
 
-    pub fn tell(&mut self, name: &str, rule: BreakerRule, generation: u64, health: Health, now: u64) {
-        self.breakers.entry(name.to_owned()).or_default().tell(rule, generation, health, now);
-    }
-
-    /// The generation that a breaker's line says.
-    pub fn generation(&self, name: &str) -> u64 {
-        let line = self.breakers.get(name).map(ToString::to_string);
-        line.map_or(0, |line| line.split(' ').nth(1).unwrap().parse().unwrap())
-    }
-
-    /// The lines that have changed since the last time: kind, name and line.
-    pub fn take_changed(&mut self) -> Vec<(&'static str, String, String)> {
-        let cells = self.cells.iter().map(|(name, cell)| ("cell", name, cell.to_string()));
-        let kept = self.breakers.iter().filter(|(_, breaker)| **breaker != Breaker::default());
-        let all = cells.chain(kept.map(|(name, breaker)| ("breaker", name, breaker.to_string())));
-        let mut changed = Vec::new();
-        for (kind, name, line) in all {
-            let before = self.lines.insert((kind, name.clone()), line.clone());
-            if before.as_ref() != Some(&line) {
-                changed.push((kind, name.clone(), line));
-            }
-        }
-        changed
+    /// The lines that may have changed since the last time: kind, name and line.
+    pub fn take_changed(&mut self) -> Vec<(&'static str, String, Option<String>)> {
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        let line = |(kind, name): (&'static str, String)| {
+            let line = match kind {
+                "cell" => self.cells.get(&name).map(ToString::to_string),
+                // One that never changed is not kept.
+                _ => self.breakers.get(&name).filter(|it| **it != Breaker::default()).map(ToString::to_string),
+            };
+            (kind, name, line)
+        };
+        touched.map(line).collect()
     }
 
     fn seen(&mut self, claim: &Claim, now: u64) -> Cell {
         if let Some(cell) = self.cells.get_mut(&claim.cell) {
+            self.touched.insert(("cell", claim.cell.clone()));
             cell.observe(claim.rule, now);
             return cell.clone();
         }

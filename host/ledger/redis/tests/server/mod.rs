@@ -31,10 +31,23 @@ impl Server {
     }
 
     pub fn with(options: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = run(port, &folder, &options);
+        let child = run(Command::new("redis-server"), port, &folder, &options);
+        Self { port, folder, options, child }
+    }
+
+    /// One for all tests of the process, which nobody drops: it ends when the process does.
+    pub fn of_the_process(options: &[&str]) -> Self {
+        let port = free_port();
+        let folder = tempfile::tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut shell = Command::new("sh");
+        // The end of its input, which is this process's to keep open, ends the server and its folder.
+        let script = "folder=$0; redis-server \"$@\" & server=$!; read _; kill -9 $server; rm -r \"$folder\"";
+        shell.args(["-c", script]).arg(folder.path()).stdin(Stdio::piped());
+        let child = run(shell, port, &folder, &options);
         Self { port, folder, options, child }
     }
 
@@ -44,12 +57,16 @@ impl Server {
 
     /// A namespace and a journal that nobody else has.
     pub fn options(&self) -> Options {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Options::new(self.url(), self.journal(number)).namespace(format!("test-{number}"))
+        let name = self.new_name();
+        Options::new(self.url(), self.journal(&name)).namespace(name)
     }
 
-    pub fn journal(&self, number: u64) -> PathBuf {
-        self.folder.path().join(format!("journal-{number}"))
+    pub fn new_name(&self) -> String {
+        format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn journal(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("journal-{name}"))
     }
 
     /// A store that goes by the test's clock.
@@ -62,6 +79,24 @@ impl Server {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
+    /// Makes it a whole cluster.
+    pub async fn owns_all_slots(&self) {
+        let mut on = self.connection().await;
+        let () = redis::cmd("CLUSTER").arg(&["ADDSLOTSRANGE", "0", "16383"]).query_async(&mut on).await.unwrap();
+        self.is_in_order().await;
+    }
+
+    /// Waits until it knows a node for every slot.
+    pub async fn is_in_order(&self) {
+        let mut on = self.connection().await;
+        loop {
+            let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut on).await.unwrap();
+            if info.contains("cluster_state:ok") {
+                return;
+            }
+        }
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -69,7 +104,7 @@ impl Server {
     }
 
     pub fn start_again(&mut self) {
-        self.child = run(self.port, &self.folder, &self.options);
+        self.child = run(Command::new("redis-server"), self.port, &self.folder, &self.options);
     }
 
     /// It hangs: connections stay, nothing is answered.
@@ -97,8 +132,11 @@ impl Drop for Server {
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-fn run(port: u16, folder: &TempDir, options: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn run(mut command: Command, port: u16, folder: &TempDir, options: &[String]) -> Child {
     command.arg("--port").arg(port.to_string()).args(["--bind", "127.0.0.1"]).arg("--dir").arg(folder.path());
     let child = command.args(options).stdout(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| {
