@@ -1,0 +1,277 @@
+//! Settlements that Redis did not take, in a file of this gateway: one JSON object a line, in the order they came.
+//!
+//! A line is on the disk before anybody is told that it is kept. A line that a crash tore was never told of: it is
+//! cut off and reported. The file is emptied when all of it has reached Redis. One thread owns it, and writes what
+//! has come meanwhile with one sync. It decides nothing about the books.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tollgate_ledger::{Charge, Entry, Unavailable};
+
+use crate::options::NotOpened;
+
+/// Lines of one [`Batch`].
+const BATCH: usize = 256;
+
+/// Something that Redis has to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// A hold in Redis is settled.
+    Settle {
+        /// The exchange's row.
+        entry: Entry,
+        /// What it is charged.
+        charge: Cost,
+    },
+    /// An exchange that the local share granted is over.
+    Record {
+        /// The exchange's row.
+        entry: Entry,
+    },
+}
+
+/// A [`Charge`] that outlives its caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cost {
+    /// See [`Charge::Amounts`].
+    Amounts(Vec<u64>),
+    /// See [`Charge::Held`].
+    Held,
+    /// See [`Charge::Nothing`].
+    Nothing,
+}
+
+impl From<Charge<'_>> for Cost {
+    fn from(charge: Charge<'_>) -> Self {
+        match charge {
+            Charge::Amounts(amounts) => Self::Amounts(amounts.to_vec()),
+            Charge::Held => Self::Held,
+            Charge::Nothing => Self::Nothing,
+        }
+    }
+}
+
+impl Cost {
+    /// The same as a [`Charge`].
+    pub fn charge(&self) -> Charge<'_> {
+        match self {
+            Self::Amounts(amounts) => Charge::Amounts(amounts),
+            Self::Held => Charge::Held,
+            Self::Nothing => Charge::Nothing,
+        }
+    }
+}
+
+/// Lines from one place of the file to another.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In their order.
+    pub lines: Vec<Line>,
+    /// Bytes from the file's begin: where the next batch begins.
+    pub end: u64,
+}
+
+/// The file's owner. Dropped, it has closed the file.
+pub struct Journal {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    length: Arc<AtomicU64>,
+}
+
+enum Command {
+    Append { line: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
+    Read { from: u64, batch: oneshot::Sender<io::Result<Batch>> },
+    Clear { at: u64, done: oneshot::Sender<io::Result<()>> },
+}
+
+impl Journal {
+    /// Opens or makes the file, and takes it for this process alone.
+    pub fn open(path: &Path) -> Result<Self, NotOpened> {
+        let wrong = |error: io::Error| NotOpened(format!("the journal {}: {error}", path.display()));
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(NotOpened(format!("the journal {} is another process's", path.display())));
+            }
+            Err(TryLockError::Error(error)) => return Err(wrong(error)),
+        }
+        sync_folder(path).map_err(wrong)?;
+        cut_torn_line(&mut file, path).map_err(wrong)?;
+        let length = file.metadata().map_err(wrong)?.len();
+        let mut owner = Owner { file, length: Arc::new(AtomicU64::new(length)), path: path.to_owned() };
+        owner.check().map_err(wrong)?;
+        let length = Arc::clone(&owner.length);
+        let (commands, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("ledger-journal".to_owned());
+        let thread = thread.spawn(move || owner.serve(&inbox)).map_err(wrong)?;
+        Ok(Self { commands: Some(commands), thread: Some(thread), length })
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.length.load(Ordering::Acquire) == 0
+    }
+
+    /// Keeps a line: it is on the disk when this is ready.
+    pub async fn append(&self, line: &Line) -> Result<(), Unavailable> {
+        let mut bytes = serde_json::to_vec(line).map_err(|error| unavailable(&error.into()))?;
+        bytes.push(b'\n');
+        self.told(|done| Command::Append { line: bytes, done }).await
+    }
+
+    /// The lines from this place on, some of them.
+    pub async fn read(&self, from: u64) -> Result<Batch, Unavailable> {
+        self.told(|batch| Command::Read { from, batch }).await
+    }
+
+    /// Empties the file, if nothing was appended since it ended `at` this place.
+    pub async fn clear(&self, at: u64) -> Result<(), Unavailable> {
+        self.told(|done| Command::Clear { at, done }).await
+    }
+
+    async fn told<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<io::Result<T>>) -> Command,
+    ) -> Result<T, Unavailable> {
+        let (done, answer) = oneshot::channel();
+        let gone = || Unavailable::new("the journal is closed");
+        let commands = self.commands.as_ref().ok_or_else(gone)?;
+        commands.send(command(done)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?.map_err(|error| unavailable(&error))
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if let Some(thread) = self.thread.take() {
+            // It ends with its inbox, and panics nowhere.
+            let _: Result<(), _> = thread.join();
+        }
+    }
+}
+
+fn unavailable(error: &io::Error) -> Unavailable {
+    Unavailable::new(format!("the journal cannot be written: {error}"))
+}
+
+struct Owner {
+    file: File,
+    /// Bytes of whole lines.
+    length: Arc<AtomicU64>,
+    path: PathBuf,
+}
+
+impl Owner {
+    fn serve(mut self, inbox: &mpsc::Receiver<Command>) {
+        while let Ok(first) = inbox.recv() {
+            let mut lines = Vec::new();
+            let mut waiting = Vec::new();
+            for command in [first].into_iter().chain(inbox.try_iter()) {
+                // Nobody who has left is told.
+                match command {
+                    Command::Append { line, done } => {
+                        lines.extend(line);
+                        waiting.push(done);
+                    }
+                    Command::Read { from, batch } => drop(batch.send(self.read(from))),
+                    Command::Clear { at, done } => drop(done.send(self.clear(at))),
+                }
+            }
+            if waiting.is_empty() {
+                continue;
+            }
+            let written = self.append(&lines);
+            for done in waiting {
+                let answer = written.as_ref().map(|&()| ()).map_err(|error| io::Error::from(error.kind()));
+                drop(done.send(answer));
+            }
+        }
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let length = self.length.load(Ordering::Acquire);
+        // What a failed write has left is no line.
+        if self.file.metadata()?.len() != length {
+            self.file.set_len(length)?;
+        }
+        self.file.write_all(lines)?;
+        self.file.sync_data()?;
+        self.length.fetch_add(u64::try_from(lines.len()).unwrap_or(0), Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn read(&mut self, from: u64) -> io::Result<Batch> {
+        let length = self.length.load(Ordering::Acquire);
+        self.file.seek(SeekFrom::Start(from))?;
+        let mut reader = BufReader::new((&self.file).take(length.saturating_sub(from)));
+        let mut batch = Batch { lines: Vec::new(), end: from };
+        while batch.lines.len() < BATCH {
+            let mut line = Vec::new();
+            let bytes = reader.read_until(b'\n', &mut line)?;
+            if bytes == 0 {
+                break;
+            }
+            batch.lines.push(serde_json::from_slice(&line)?);
+            batch.end = batch.end.saturating_add(u64::try_from(bytes).unwrap_or(0));
+        }
+        Ok(batch)
+    }
+
+    fn clear(&mut self, at: u64) -> io::Result<()> {
+        if self.length.load(Ordering::Acquire) == at {
+            self.file.set_len(0)?;
+            self.file.sync_data()?;
+            self.length.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Reads all of it: what cannot be read is better known before the first exchange.
+    fn check(&mut self) -> io::Result<()> {
+        let (mut from, mut lines) = (0, 0_usize);
+        loop {
+            let batch = self.read(from)?;
+            lines = lines.saturating_add(batch.lines.len());
+            if batch.lines.is_empty() {
+                break;
+            }
+            from = batch.end;
+        }
+        if lines > 0 {
+            tracing::warn!(path = %self.path.display(), lines, "settlements wait in the journal");
+        }
+        Ok(())
+    }
+}
+
+/// Cuts off what comes after the last whole line.
+fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+    if whole < bytes.len() {
+        let torn = bytes.len().saturating_sub(whole);
+        tracing::warn!(path = %path.display(), bytes = torn, "the journal's last line was torn: it was never kept");
+        file.set_len(u64::try_from(whole).unwrap_or(0))?;
+        file.sync_data()?;
+    }
+    Ok(())
+}
+
+/// A new file is there after a crash only when its folder says so.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,13 @@
+-- Names holds whose lease has passed, and holds whose lease is longer than it ever was because the clock went back;
+-- and notes the time, for budgets that ended must not begin anew.
+-- KEYS: leases, begun, horizon. ARGV: now, most ids of either sort. Reply: ids, ids.
+local now, most = clock(ARGV[1]), ARGV[2]
+local before = rest(now, GRACE_MS)
+if before > tonumber(redis.call('GET', KEYS[3]) or 0) then
+  redis.call('SET', KEYS[3], digits(before))
+end
+local ahead = '(' .. digits(sum(now, GRACE_MS))
+return {
+  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', digits(now), 'LIMIT', '0', most),
+  redis.call('ZRANGEBYSCORE', KEYS[2], ahead, '+inf', 'LIMIT', '0', most),
+}

@@ -1,0 +1,104 @@
+-- The rule of slots, as in slots.rs: at most `limit` units held at once. A unit is free when its hold is settled or
+-- its lease has passed. Line: slots <until>:<units>:<hold> ..
+local Slots = {}
+
+function Slots.new()
+  return { kind = 'slots', leases = {} }
+end
+
+function Slots.read(line)
+  local slots = Slots.new()
+  for ending, units, hold in string.gmatch(line, ' (%d+):(%d+):(%S+)') do
+    table.insert(slots.leases, { ending = tonumber(ending), units = tonumber(units), hold = hold })
+  end
+  return slots
+end
+
+function Slots.write(slots)
+  local words = { 'slots' }
+  for _, lease in ipairs(slots.leases) do
+    table.insert(words, digits(lease.ending) .. ':' .. digits(lease.units) .. ':' .. lease.hold)
+  end
+  return table.concat(words, ' ')
+end
+
+local function last_ending(slots)
+  local last = 0
+  for _, lease in ipairs(slots.leases) do
+    last = math.max(last, lease.ending)
+  end
+  return last
+end
+
+function Slots.life(slots, now)
+  return rest(last_ending(slots), now)
+end
+
+local function retain(slots, stays)
+  local kept = {}
+  for _, lease in ipairs(slots.leases) do
+    if stays(lease) then
+      table.insert(kept, lease)
+    end
+  end
+  slots.leases = kept
+end
+
+-- no phantom refusal: a hold blocks no longer than its lease.
+function Slots.observe(slots, _, now)
+  retain(slots, function(lease) return lease.ending > now end)
+end
+
+local function used_slots(slots)
+  local used = 0
+  for _, lease in ipairs(slots.leases) do
+    used = sum(used, lease.units)
+  end
+  return used
+end
+
+function Slots.fit(slots, limit, amount, now)
+  local room = limit - amount
+  if room < 0 then
+    return NEVER
+  end
+  local used = used_slots(slots)
+  if used <= room then
+    return NOW
+  end
+  local ends = {}
+  for _, lease in ipairs(slots.leases) do
+    table.insert(ends, lease)
+  end
+  table.sort(ends, function(a, b) return a.ending < b.ending end)
+  for _, lease in ipairs(ends) do
+    used = rest(used, lease.units)
+    if used <= room then
+      return rest(lease.ending, now)
+    end
+  end
+  return NEVER
+end
+
+function Slots.take(slots, amount, hold, ending)
+  if amount > 0 then
+    table.insert(slots.leases, { ending = ending, units = amount, hold = hold })
+  end
+  return 0, 0
+end
+
+function Slots.renew(slots, hold, ending)
+  for _, lease in ipairs(slots.leases) do
+    if lease.hold == hold then
+      lease.ending = ending
+    end
+  end
+end
+
+function Slots.correct(slots, _, _, hold)
+  retain(slots, function(lease) return lease.hold ~= hold end)
+end
+
+function Slots.standing(slots, limit, now)
+  return rest(limit, used_slots(slots)), rest(last_ending(slots), now)
+end
