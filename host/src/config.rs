@@ -168,7 +168,8 @@ mod tests {
         };
         let problems = config.secrets(&environment).unwrap_err();
         let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-        for (message, start) in messages.iter().zip(["A_KEY is not set", "B_KEY is empty", "THE_URL is not", "THE_TOKEN must"])
+        for (message, start) in
+            messages.iter().zip(["A_KEY is not set", "B_KEY is empty", "THE_URL is not", "THE_TOKEN must"])
         {
             assert!(message.contains(start), "{message}");
         }
@@ -186,7 +187,10 @@ mod tests {
         assert_eq!(ledger("[ledger]\nstore = \"memory\"\n"), Ok(LedgerSettings::Memory));
         let redis = ledger("[ledger]\nstore = \"redis\"\nurl = { env = \"U\" }\nlocal_share = 50\n");
         assert!(matches!(redis, Ok(LedgerSettings::Redis { local_share_percent: 50, .. })));
-        assert!(ledger("[ledger]\nstore = \"memory\"\nfile = \"x.db\"\n").is_err(), "a field of another store");
+        assert!(
+            ledger("[ledger]\nstore = \"memory\"\nfile = \"x.db\"\n").is_err(),
+            "a field of another store"
+        );
         assert!(ledger("[ledger]\nstore = \"redis\"\nurl = \"redis://:secret@x\"\n").is_err());
     }
 }

@@ -17,7 +17,8 @@ use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing};
 use crate::body::Body;
 use crate::books::Charged;
 use crate::caller::Caller;
-use crate::gateway::{Generation, Shell};
+use crate::gateway::Shell;
+use crate::generation::Generation;
 use crate::policy::{Broken, wit};
 use crate::reading::{self, Unread};
 use crate::record::Record;
@@ -69,6 +70,14 @@ pub(crate) enum Failure {
     UnknownKey,
     Limited { claim: u32, retry_after_ms: Option<u64>, standings: Vec<Standing> },
     LedgerUnavailable,
+}
+
+/// What an admitted request claims, and where it may go.
+struct Admitted {
+    /// The row of the exchange as it stands if nobody settles it.
+    opening: Arc<Entry>,
+    claims: Vec<wit::Claim>,
+    targets: Vec<wit::Target>,
 }
 
 /// An answer that the policy lets through.
@@ -124,18 +133,17 @@ impl Exchange {
         let (head, body) = request.into_parts();
         let caller = self.identify(&head).await?;
         let server = &self.generation.config.server;
-        let body =
-            reading::read(body, server.body_limit, server.body_timeout)
-                .await
-                .map_err(|unread| Stop::Failure(unread.into()))?;
+        let body = reading::read(body, server.body_limit, server.body_timeout)
+            .await
+            .map_err(|unread| Stop::Failure(unread.into()))?;
         // One instant for both: a budget's period is the one it is claimed in.
         let now = (self.shell.clock)();
-        let (admitted, opening) = self.admit(caller.as_deref(), &body, now)?;
-        let standings = self.reserve(opening, &admitted.claims, now).await?;
+        let Admitted { opening, claims, targets } = self.admit(caller.as_deref(), &body, now)?;
+        let standings = self.reserve(opening, &claims, now).await?;
 
         let (mut target, mut number) = (0, 1);
         loop {
-            let (upstream, chosen) = self.target(&admitted.targets, target)?;
+            let (upstream, chosen) = self.target(&targets, target)?;
             let received = self.attempt(&upstream, chosen, &head.headers, &body).await;
             match self.judge(target, number, &received, &standings)? {
                 wit::Verdict::Relay(relay) => return self.decided(relay, received),
@@ -175,7 +183,8 @@ impl Exchange {
     }
 
     async fn look_up(&self, digest: &[u8]) -> Result<Arc<Caller>, Stop> {
-        let digest = digest.try_into().map_err(|_| Broken::new("the policy's digest is not one of SHA-256"))?;
+        let digest =
+            digest.try_into().map_err(|_| Broken::new("the policy's digest is not one of SHA-256"))?;
         match self.shell.keyring.find(digest, (self.shell.clock)()).await {
             Ok(Some(caller)) => Ok(caller),
             Ok(None) => Err(Stop::Failure(Failure::UnknownKey)),
@@ -186,12 +195,7 @@ impl Exchange {
         }
     }
 
-    fn admit(
-        &mut self,
-        caller: Option<&Caller>,
-        body: &Bytes,
-        now: u64,
-    ) -> Result<(wit::Admitted, Arc<Entry>), Stop> {
+    fn admit(&mut self, caller: Option<&Caller>, body: &Bytes, now: u64) -> Result<Admitted, Stop> {
         let policy = &self.generation.policy;
         let admit = |caller: Option<wit::PrincipalParam<'_>>| {
             policy.call(|policy| policy.admit(&self.ticket, caller, body, now))
@@ -202,11 +206,11 @@ impl Exchange {
         };
         match admission? {
             wit::Admission::Reply(reply) => Err(Stop::Reply(reply)),
-            wit::Admission::Admitted(mut admitted) => {
-                self.ticket = std::mem::take(&mut admitted.ticket);
-                let opening = Arc::new(translate::entry(&self.id, now, std::mem::take(&mut admitted.usage)));
+            wit::Admission::Admitted(wit::Admitted { ticket, claims, targets, usage }) => {
+                self.ticket = ticket;
+                let opening = Arc::new(translate::entry(&self.id, now, usage));
                 self.record.opening = Some(Arc::clone(&opening));
-                Ok((admitted, opening))
+                Ok(Admitted { opening, claims, targets })
             }
         }
     }
@@ -245,7 +249,11 @@ impl Exchange {
                 tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not answer");
                 // It may have granted them all the same, and only its answer was lost.
                 self.hold = None;
-                self.shell.books.settle(opening.undispatched().into(), Charged::Nothing, (self.shell.clock)());
+                self.shell.books.settle(
+                    opening.undispatched().into(),
+                    Charged::Nothing,
+                    (self.shell.clock)(),
+                );
                 Err(Stop::Failure(Failure::LedgerUnavailable))
             }
         }

@@ -165,8 +165,12 @@ impl Operator {
                 expires_ms: key.expires_ms,
             };
             change(&mut terms);
-            Terms { models: key.models, limits: key.limits, priority: key.priority, expires_ms: key.expires_ms } =
-                terms;
+            Terms {
+                models: key.models,
+                limits: key.limits,
+                priority: key.priority,
+                expires_ms: key.expires_ms,
+            } = terms;
         })
         .await
     }

@@ -55,7 +55,8 @@ mod tests {
     use super::*;
 
     fn admits(guard: &Guard, headers: &[(&str, &str)]) -> bool {
-        let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+        let request =
+            headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
         guard.admits(&request.body(()).unwrap()).is_ok()
     }
 
@@ -63,7 +64,9 @@ mod tests {
     fn with_a_credential_only_it_counts() {
         let guard = Guard::new(Some("operators-secret-1"));
         assert!(admits(&guard, &[("authorization", "Bearer operators-secret-1"), ("host", "any.example")]));
-        for wrong in ["Bearer operators-secret-2", "operators-secret-1", "Bearer ", "Basic operators-secret-1"] {
+        for wrong in
+            ["Bearer operators-secret-2", "operators-secret-1", "Bearer ", "Basic operators-secret-1"]
+        {
             assert!(!admits(&guard, &[("authorization", wrong), ("host", "localhost")]), "{wrong}");
         }
         assert!(!admits(&guard, &[("host", "localhost")]));

@@ -13,7 +13,7 @@ use tollgate_ledger::{Condition, Entry, Query, Standing};
 use super::Desk;
 use super::reply::{Failed, bytes, json};
 use crate::caller::Caller;
-use crate::operator::{NotDone, Terms};
+use crate::operator::Terms;
 use crate::translate;
 
 /// The longest page of rows.
@@ -25,7 +25,8 @@ type Answer = Result<Response<Full<Bytes>>, Failed>;
 pub(super) async fn route(desk: &Desk, head: &Parts, body: &Bytes) -> Answer {
     let segments: Vec<String> = head.uri.path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let (get, post, put) = (head.method == Method::GET, head.method == Method::POST, head.method == Method::PUT);
+    let (get, post, put) =
+        (head.method == Method::GET, head.method == Method::POST, head.method == Method::PUT);
     match segments.as_slice() {
         ["metrics"] if get => Ok(metrics(desk)),
         ["admin", "v1", "keys"] if get => keys(desk).await,
@@ -59,7 +60,12 @@ pub(super) async fn route(desk: &Desk, head: &Parts, body: &Bytes) -> Answer {
         }
         ["admin", "v1", "scopes", _] => Err(Failed::wrong_method("GET and PUT")),
         ["admin", "v1", "charges"] if get => charges(desk, head.uri.query().unwrap_or_default()).await,
-        ["admin", "v1", "ledger"] if get => Ok(json(StatusCode::OK, &LedgerView::of(&desk.store.condition()))),
+        ["admin", "v1", "openapi.json"] if get => {
+            Ok(bytes(StatusCode::OK, "application/json", include_bytes!("openapi.json").to_vec()))
+        }
+        ["admin", "v1", "ledger"] if get => {
+            Ok(json(StatusCode::OK, &LedgerView::of(&desk.store.condition())))
+        }
         _ => Err(Failed::no_such_path()),
     }
 }
@@ -251,9 +257,12 @@ fn rows_query(text: &str) -> Result<Query, Failed> {
             "request_id" => query.request_id = Some(value),
             "limit" => query.limit = usize::try_from(number()?).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS),
             "after" => {
-                let after = value.split_once(',').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
+                let after =
+                    value.split_once(',').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
                 query.after = Some(after.ok_or_else(|| {
-                    Failed::bad_request("`after` must be the `at_ms` and the `request_id` of a row, with a comma between")
+                    Failed::bad_request(
+                        "`after` must be the `at_ms` and the `request_id` of a row, with a comma between",
+                    )
                 })?);
             }
             _ => return Err(Failed::bad_request(format!("there is no parameter `{name}`"))),
@@ -278,11 +287,11 @@ fn metrics(desk: &Desk) -> Response<Full<Bytes>> {
 /// Reads a JSON body; an empty one is an empty object.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failed> {
     let text: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text).map_err(|wrong| Failed::bad_request(format!("the body cannot be read: {wrong}")))
+    serde_json::from_slice(text)
+        .map_err(|wrong| Failed::bad_request(format!("the body cannot be read: {wrong}")))
 }
 
 fn decoded(text: &str) -> Result<String, Failed> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(Into::into).map_err(|_| Failed::bad_request("the path is not UTF-8"))
 }
-

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tollgate::operator::{Operator, Terms};
 use tollgate::{duration, key};
 use tollgate_ledger::keys::{Key, Limits, Priority, digest_text};
@@ -113,8 +114,10 @@ pub async fn run(keys: Keys) -> Result<()> {
     match keys {
         Keys::New { name, change, config: None } => {
             if change.is_some() {
-                bail!("limits of a key in a configuration file are written there; name the file with --config to \
-                       keep the key in the store");
+                bail!(
+                    "limits of a key in a configuration file are written there; name the file with --config to \
+                       keep the key in the store"
+                );
             }
             for_configuration(&name)
         }
@@ -136,7 +139,8 @@ pub async fn run(keys: Keys) -> Result<()> {
         Keys::Rotate { name, overlap, store } => {
             let overlap_ms = match overlap.as_str() {
                 "0" | "none" => 0,
-                text => duration(text).ok_or_else(|| anyhow!("`{text}` is not a duration such as 30m, 1h or 7d"))?,
+                text => duration(text)
+                    .ok_or_else(|| anyhow!("`{text}` is not a duration such as 30m, 1h or 7d"))?,
             };
             let (key, secret) = operator(&store.config).await?.rotate(&name, overlap_ms).await?;
             shown_once(&key, &secret)
@@ -201,7 +205,12 @@ async fn list(operator: &Operator, json: bool) -> Result<()> {
         text.push_str(&format!("{:<40} {state:<8} {}\n", key.name, limits_text(&key.limits)));
     }
     for scope in &scopes {
-        text.push_str(&format!("{:<40} {:<8} {}\n", format!("{}/*", scope.name), "scope", limits_text(&scope.limits)));
+        text.push_str(&format!(
+            "{:<40} {:<8} {}\n",
+            format!("{}/*", scope.name),
+            "scope",
+            limits_text(&scope.limits)
+        ));
     }
     if keys.is_empty() {
         text.push_str("no keys in the store; `tollgate keys new NAME --config FILE` makes one\n");
@@ -243,7 +252,8 @@ fn limits_text(limits: &Limits) -> String {
 
 fn time(ms: u64) -> String {
     let ms = i64::try_from(ms).ok();
-    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).map_or_else(|| "?".to_owned(), |time| time.to_string())
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .map_or_else(|| "?".to_owned(), |time| time.to_string())
 }
 
 impl Change {
@@ -306,9 +316,8 @@ pub fn moment(text: &str) -> Result<u64> {
     } else if let Ok(at) = text.parse::<Timestamp>() {
         Some(at.as_millisecond())
     } else {
-        text.parse::<jiff::civil::Date>().ok().and_then(|date| {
-            Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
-        })
+        let midnight = text.parse::<jiff::civil::DateTime>().ok();
+        midnight.and_then(|at| Some(at.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp().as_millisecond()))
     };
     at.and_then(|at| u64::try_from(at).ok()).ok_or_else(|| {
         anyhow!("`{text}` is neither a moment such as 2027-01-01 or 2027-01-01T12:00:00Z nor a duration such as 90d")

@@ -106,4 +106,3 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
         }
     })
 }
-

@@ -34,13 +34,15 @@ impl Exchange {
     /// Has the policy say what the exchange really cost, and tells the ledger. Its row.
     fn settle(&self, held: &Held, ending: wit::Ending) -> Arc<Entry> {
         let now = (self.shell.clock)();
-        let settled = self.generation.policy.call(|policy| policy.settle(&self.ticket, ending)).and_then(|settlement| {
-            if settlement.amounts.len() == held.claims {
-                Ok(settlement)
-            } else {
-                Err(Broken::new("the policy settled another number of claims than it made"))
-            }
-        });
+        let settled = self.generation.policy.call(|policy| policy.settle(&self.ticket, ending)).and_then(
+            |settlement| {
+                if settlement.amounts.len() == held.claims {
+                    Ok(settlement)
+                } else {
+                    Err(Broken::new("the policy settled another number of claims than it made"))
+                }
+            },
+        );
         let (entry, charged) = match settled {
             Ok(settlement) => {
                 let entry = translate::entry(&self.id, held.opening.at_ms, settlement.usage);

@@ -142,13 +142,25 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(Json::new(Arc::clone(&sink)));
         tracing::subscriber::with_default(subscriber, || {
             let odd = "a \"quoted\" line\nand \u{1}another";
-            tracing::info!(odd, number = 5_u64, below = -5, yes = true, "gen_ai.x" = Some("y"), gone = None::<&str>, "told {}", odd);
+            tracing::info!(
+                odd,
+                number = 5_u64,
+                below = -5,
+                yes = true,
+                "gen_ai.x" = Some("y"),
+                gone = None::<&str>,
+                "told {}",
+                odd
+            );
             tracing::error!(cause = %odd, "second");
         });
         sink.close();
         let bytes: Vec<u8> = receiver.iter().flatten().collect();
-        let lines: Vec<serde_json::Value> =
-            String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> = String::from_utf8(bytes)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         let odd = "a \"quoted\" line\nand \u{1}another";
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["message"], format!("told {odd}"));

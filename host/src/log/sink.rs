@@ -79,7 +79,10 @@ impl Sink {
             // Nobody is left to be told that standard error is gone.
             let _ = output.write_all(&lines);
             if dropped > 0 {
-                let _ = writeln!(output, "{{\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"lines\":{dropped}}}");
+                let _ = writeln!(
+                    output,
+                    "{{\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"lines\":{dropped}}}"
+                );
             }
             lines.clear();
             if closed {
@@ -156,7 +159,8 @@ mod tests {
         }
         sink.close();
         let text: Vec<u8> = receiver.iter().flatten().collect();
-        let numbers: Vec<usize> = String::from_utf8(text).unwrap().lines().map(|l| l.parse().unwrap()).collect();
+        let numbers: Vec<usize> =
+            String::from_utf8(text).unwrap().lines().map(|l| l.parse().unwrap()).collect();
         assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
     }
 

@@ -97,8 +97,7 @@ impl Journal {
     /// Opens or makes the file, and takes it for this process alone.
     pub fn open(path: &Path) -> Result<Self, NotOpened> {
         let wrong = |error: io::Error| NotOpened(format!("the journal {}: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -1,0 +1,149 @@
+//! Making a gateway: from the text of a configuration to a service.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tollgate_ledger::{Memory, Store};
+
+use super::{Clock, Gateway, PolicySource, RequestIds, Shell, component};
+use crate::books::Books;
+use crate::config::{Config, Secrets};
+use crate::generation::{Environment, Generation, NotLoaded};
+use crate::keyring::Keyring;
+use crate::policy::Engine;
+
+/// The makings of a [`Gateway`]. Every part has a default that is right for a server of its own.
+pub struct Builder {
+    config: String,
+    source: PolicySource,
+    environment: Environment,
+    store: Option<Arc<dyn Store>>,
+    clock: Clock,
+    request_ids: RequestIds,
+}
+
+impl Builder {
+    pub(super) fn new(config: String) -> Self {
+        Self {
+            config,
+            source: PolicySource::default(),
+            environment: Arc::new(|name| std::env::var(name).ok()),
+            store: None,
+            clock: Arc::new(system_clock),
+            request_ids: request_ids(),
+        }
+    }
+
+    /// Takes the policy from there. Default: the embedded one.
+    #[must_use]
+    pub fn policy(mut self, source: PolicySource) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Keeps books and keys in this store, whatever the configuration says. Default: one in memory.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Asks this for the time, in milliseconds since the epoch. Default: the system's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Names exchanges with this: unique over all gateways of a ledger, 1 to 64 of `[A-Za-z0-9_-]`.
+    /// Default: `req_`, 64 random bits of this process, a counter.
+    #[must_use]
+    pub fn request_ids(mut self, ids: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.request_ids = Arc::new(ids);
+        self
+    }
+
+    /// Looks up credentials here. Default: the process's environment.
+    #[must_use]
+    pub fn environment(mut self, look_up: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.environment = Arc::new(look_up);
+        self
+    }
+
+    /// Loads the configuration, and keeps books and keys in memory if no store was given.
+    ///
+    /// # Errors
+    /// Every problem of the configuration and of the environment, or a policy component that cannot be used.
+    pub fn build(mut self) -> Result<Gateway, NotLoaded> {
+        let store = self.store.take().unwrap_or_else(|| Arc::new(Memory::default()));
+        Ok(self.load()?.with_store(store))
+    }
+
+    /// Loads the configuration. The store that it names is the caller's to open: see [`crate::store::open`].
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn load(self) -> Result<Loaded, NotLoaded> {
+        let engine = Engine::new()?;
+        let component = component(&engine, &self.source)?;
+        let (generation, secrets) = Generation::load(&self.config, component, &self.environment, None)?;
+        Ok(Loaded { builder: self, engine, generation, secrets })
+    }
+}
+
+/// A configuration without a problem, that has no store yet.
+pub struct Loaded {
+    builder: Builder,
+    engine: Engine,
+    generation: Generation,
+    secrets: Secrets,
+}
+
+impl Loaded {
+    /// The shell's part of the configuration.
+    pub fn config(&self) -> &Config {
+        &self.generation.config
+    }
+
+    /// What the environment holds for it.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The time as the gateway will tell it, in milliseconds since the epoch.
+    pub fn now(&self) -> u64 {
+        (self.builder.clock)()
+    }
+
+    /// The gateway, with its books and keys in this store.
+    pub fn with_store(self, store: Arc<dyn Store>) -> Gateway {
+        let shell = Shell {
+            engine: self.engine,
+            source: self.builder.source,
+            environment: self.builder.environment,
+            books: Books::new(Arc::clone(&store)),
+            keyring: Keyring::new(Arc::clone(&store)),
+            store,
+            clock: self.builder.clock,
+            request_ids: self.builder.request_ids,
+            current: RwLock::new(Arc::new(self.generation)),
+            draining: AtomicBool::new(false),
+        };
+        Gateway { shell: Arc::new(shell) }
+    }
+}
+
+fn system_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Ids that no other process makes: 64 random bits, then a counter.
+fn request_ids() -> RequestIds {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library seeds this from the system's randomness. Ids need to be unique, not secret.
+    let process = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let next = AtomicU64::new(0);
+    Arc::new(move || format!("req_{process:016x}{:08x}", next.fetch_add(1, Ordering::Relaxed)))
+}

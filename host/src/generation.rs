@@ -1,0 +1,149 @@
+//! One loaded configuration: checked as a whole, then in force until another takes its place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderName;
+use tollgate_document::Problem;
+
+use crate::config::{Config, SHELL_TABLES, Secrets};
+use crate::policy::{Component, LoadError, Policy, Refused};
+use crate::upstream::Upstream;
+
+/// Where variables are looked up.
+pub(crate) type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Why a configuration is not in force.
+#[derive(Debug)]
+pub enum NotLoaded {
+    /// It has problems; all of them.
+    Problems(Vec<Problem>),
+    /// The policy component cannot be used.
+    Policy(String),
+}
+
+impl fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(cause) => write!(f, "the policy component cannot be used: {cause}"),
+            Self::Problems(problems) => {
+                for (index, problem) in problems.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "\n" };
+                    write!(f, "{separator}")?;
+                    if let Some(line) = problem.line {
+                        write!(f, "line {line}: ")?;
+                    }
+                    if !problem.at.is_empty() {
+                        write!(f, "{}: ", problem.at)?;
+                    }
+                    f.write_str(&problem.message)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotLoaded {}
+
+impl From<LoadError> for NotLoaded {
+    fn from(error: LoadError) -> Self {
+        Self::Policy(error.to_string())
+    }
+}
+
+/// One loaded configuration. An exchange keeps the one it began with.
+pub(crate) struct Generation {
+    pub config: Config,
+    pub policy: Policy,
+    pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    pub request_headers: Vec<HeaderName>,
+    pub forward_headers: Vec<HeaderName>,
+    pub answer_headers: Vec<HeaderName>,
+    pub relay_headers: Vec<HeaderName>,
+}
+
+impl Generation {
+    /// Checks all of a configuration, so that every problem is found at once, and loads it.
+    pub(crate) fn load(
+        text: &str,
+        component: Component,
+        environment: &Environment,
+        before: Option<&Self>,
+    ) -> Result<(Self, Secrets), NotLoaded> {
+        let shell = Config::read(text);
+        let names = match &shell {
+            Ok(config) => config.upstreams.keys().cloned().collect(),
+            // The policy's problems are worth hearing although the shell has its own.
+            Err(_) => declared_upstreams(text),
+        };
+        let tables = SHELL_TABLES.iter().map(|table| (*table).to_owned()).collect();
+        let policy = Policy::load(component, text.to_owned(), tables, names);
+        let mut problems = Vec::new();
+        let secrets = match &shell {
+            Ok(config) => config.secrets(&**environment).unwrap_or_else(|missing| {
+                problems.extend(missing);
+                Secrets::default()
+            }),
+            Err(found) => {
+                problems.extend(found.iter().cloned());
+                Secrets::default()
+            }
+        };
+        let policy = match policy {
+            Ok(policy) => Some(policy),
+            Err(Refused::Problems(found)) => {
+                problems.extend(found);
+                None
+            }
+            Err(Refused::Broken(broken)) => return Err(NotLoaded::Policy(broken.to_string())),
+        };
+        let (Ok(config), Some(policy), true) = (shell, policy, problems.is_empty()) else {
+            problems.sort_by(|one, other| (one.line, &one.at).cmp(&(other.line, &other.at)));
+            // Where the file is no TOML, both readers say so.
+            problems.dedup();
+            return Err(NotLoaded::Problems(problems));
+        };
+
+        let mut upstreams = BTreeMap::new();
+        for (name, settings) in &config.upstreams {
+            let secret = secrets.upstreams.get(name);
+            // An upstream that did not change keeps its connections.
+            let kept =
+                before.and_then(|before| before.upstreams.get(name)).filter(|u| u.is(settings, secret));
+            let upstream = match kept {
+                Some(upstream) => Arc::clone(upstream),
+                None => Arc::new(
+                    Upstream::new(settings.clone(), secret)
+                        .map_err(|error| NotLoaded::Policy(error.to_string()))?,
+                ),
+            };
+            upstreams.insert(name.clone(), upstream);
+        }
+        let headers = policy.headers().clone();
+        let generation = Self {
+            config,
+            upstreams,
+            request_headers: names_of(&headers.request)?,
+            forward_headers: names_of(&headers.forward)?,
+            answer_headers: names_of(&headers.answer)?,
+            relay_headers: names_of(&headers.relay)?,
+            policy,
+        };
+        Ok((generation, secrets))
+    }
+}
+
+/// The names under `[upstreams]`, whatever is wrong with them.
+fn declared_upstreams(text: &str) -> Vec<String> {
+    let Ok(document) = tollgate_document::parse(text) else { return Vec::new() };
+    let table = document.get_ref().get("upstreams").and_then(|value| value.get_ref().as_table());
+    table.map_or_else(Vec::new, |table| table.keys().map(|name| name.get_ref().to_string()).collect())
+}
+
+fn names_of(names: &[String]) -> Result<Vec<HeaderName>, NotLoaded> {
+    let read = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()));
+    read.collect::<Result<_, _>>()
+        .map_err(|_| NotLoaded::Policy("it asks for a header whose name is not a name".into()))
+}
