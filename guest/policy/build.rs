@@ -5,7 +5,8 @@
 //! the database, are left out.
 #![expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script through its environment where to write"
+    clippy::disallowed_macros,
+    reason = "cargo talks to a build script through its environment and its output"
 )]
 
 use std::path::Path;
@@ -47,8 +48,8 @@ impl<'a> Zone<'a> {
         // The first block is for readers that know 32 bits only.
         let second = data.get(Header::read(data)?.block(4)?..)?;
         let header = Header::read(second)?;
-        let times = second.get(HEADER..)?.chunks_exact(8).take(header.times);
-        let last_change = times.last().and_then(|time| Some(i64::from_be_bytes(time.try_into().ok()?)));
+        let mut times = second.get(HEADER..)?.chunks_exact(8).take(header.times);
+        let last_change = times.next_back().and_then(|time| Some(i64::from_be_bytes(time.try_into().ok()?)));
         let footer = second.get(header.block(8)?..)?;
         let rule = footer.strip_prefix(b"\n")?.strip_suffix(b"\n")?;
         Some(Self { last_change: last_change.unwrap_or(i64::MIN), rule })

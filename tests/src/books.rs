@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tollgate_ledger::{Charge, Claim, Ledger, Memory, Pending, Reservation, Rule, Standing};
-use tollgate_policy::message;
+use tollgate_ledger::{
+    Charge, Claim, Entry, Hold, Ledger, Memory, Outcome, Pending, Price, Reservation, Rule, Standing,
+};
+use tollgate_policy::message::{self, Usage};
 
 use crate::outcome::Cell;
 use crate::vector::Prior;
@@ -20,11 +23,13 @@ pub fn before(priors: &[Prior], now_ms: u64) -> Memory {
         let at = now_ms - prior.ago_ms;
         for (kind, amount) in [("settled", prior.settled), ("held", prior.held)] {
             let claim = Claim { cell: prior.cell.clone(), rule: rule(prior.rule()), amount };
-            let hold = format!("{kind}-{index}");
-            let reservation = now(ledger.reserve(&hold, &[claim], LEASE_MS, at));
-            assert!(matches!(reservation, Reservation::Granted(_)), "{prior:?} was not granted");
+            let request_id = format!("{kind}-{index}");
+            let entry = Arc::new(Entry { request_id, at_ms: at, ..Entry::default() });
+            let hold = Hold { entry: &entry, claims: &[claim], lease_ms: LEASE_MS };
+            let reservation = now(ledger.reserve(hold, at));
+            assert!(matches!(reservation, Reservation::Granted { .. }), "{prior:?} was not granted");
             if kind == "settled" {
-                now(ledger.settle(&hold, Charge::Held, at));
+                now(ledger.settle(&entry, Charge::Held, at));
             }
         }
     }
@@ -46,6 +51,30 @@ pub fn now<T>(mut pending: Pending<'_, T>) -> T {
     }
 }
 
+/// A row of the policy, for the ledger.
+pub fn entry(request_id: &str, at_ms: u64, usage: &Usage, outcome: Outcome) -> Arc<Entry> {
+    let usage = usage.clone();
+    let message::Price { input, cached_input, output } = usage.price;
+    Arc::new(Entry {
+        request_id: request_id.to_owned(),
+        at_ms,
+        key: usage.key,
+        model: usage.model,
+        upstream: usage.upstream,
+        upstream_model: usage.upstream_model,
+        input_tokens: usage.input_tokens,
+        cached_input_tokens: usage.cached_input_tokens,
+        output_tokens: usage.output_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        estimated: usage.estimated,
+        charge: usage.charge,
+        currency: usage.currency,
+        price: Price { input, cached_input, output },
+        outcome,
+        ..Entry::default()
+    })
+}
+
 /// A claim of the policy, for the ledger.
 pub fn claim(claim: &message::Claim) -> Claim {
     Claim { cell: claim.cell.clone(), rule: rule(claim.rule), amount: claim.amount }
@@ -60,5 +89,6 @@ fn rule(rule: message::Rule) -> Rule {
     match rule {
         message::Rule::Window { limit, period_ms } => Rule::Window { limit, period_ms },
         message::Rule::Budget { limit, start_ms, end_ms } => Rule::Budget { limit, start_ms, end_ms },
+        message::Rule::Slots { limit } => Rule::Slots { limit },
     }
 }

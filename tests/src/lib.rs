@@ -26,6 +26,8 @@ pub mod provider;
 pub mod records;
 pub mod script;
 pub mod setup;
+pub mod stored;
+pub mod terms;
 pub mod vector;
 pub mod walk;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
-use tollgate_policy::message::{Header, Problem, Usage};
+use tollgate_policy::message::{Header, Price, Problem, Usage};
 
 use crate::body::{self, Body};
 use crate::vector::{Vector, headers};
@@ -124,6 +124,16 @@ struct ExpectedUsage {
     estimated: bool,
     charge: u64,
     currency: String,
+    #[serde(default)]
+    price: ExpectedPrice,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedPrice {
+    input: u64,
+    cached_input: u64,
+    output: u64,
 }
 
 impl Expected {
@@ -166,7 +176,14 @@ impl From<ExpectedUsage> for Usage {
             estimated: usage.estimated,
             charge: usage.charge,
             currency: usage.currency,
+            price: usage.price.into(),
         }
+    }
+}
+
+impl From<ExpectedPrice> for Price {
+    fn from(ExpectedPrice { input, cached_input, output }: ExpectedPrice) -> Self {
+        Self { input, cached_input, output }
     }
 }
 
@@ -275,8 +292,13 @@ fn write_usage(usage: &Usage) -> String {
     if usage.estimated {
         out.push_str("\"estimated\": true, ");
     }
-    let _ = write!(out, "\"charge\": {}, \"currency\": {}\n    }}", usage.charge, text(&usage.currency));
-    out
+    let _ = write!(out, "\"charge\": {}, \"currency\": {}", usage.charge, text(&usage.currency));
+    let Price { input, cached_input, output } = usage.price;
+    if usage.price != Price::default() {
+        let price = format!("\"input\": {input}, \"cached_input\": {cached_input}, \"output\": {output}");
+        let _ = write!(out, ",\n      \"price\": {{ {price} }}");
+    }
+    out + "\n    }"
 }
 
 fn header_lines(headers: &[Header], indent: &str) -> String {

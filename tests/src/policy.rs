@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use tollgate_policy::Gateway;
 use tollgate_policy::message::{
-    Admission, Attempt, Ending, Failure, Fed, Head, Identity, Piece, Problem, Reply, Settings, Settlement,
-    Verdict,
+    Admission, Attempt, Ending, Failure, Fed, Head, Identity, LimitOf, Piece, Principal, Problem, Reply,
+    Settings, Settlement, Verdict,
 };
 
 /// The policy gave no answer: it trapped. Never expected of ours.
@@ -48,7 +48,13 @@ pub trait Policy {
     /// See the WIT.
     fn identify(&mut self, head: &Head) -> Result<Identity, Trap>;
     /// See the WIT.
-    fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> Result<Admission, Trap>;
+    fn admit(
+        &mut self,
+        ticket: &[u8],
+        caller: Option<&Principal>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, Trap>;
     /// See the WIT.
     fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap>;
     /// See the WIT.
@@ -57,7 +63,14 @@ pub trait Policy {
     fn settle(&mut self, ticket: &[u8], ending: Ending) -> Result<Settlement, Trap>;
     /// See the WIT.
     fn refuse(&mut self, ticket: Option<&[u8]>, failure: &Failure) -> Result<Reply, Trap>;
+    /// See the WIT.
+    fn callers(&mut self) -> Result<Vec<Principal>, Trap>;
+    /// See the WIT.
+    fn limits(&mut self, caller: &Principal, now: u64) -> Result<Limits, Trap>;
 }
+
+/// What `limits` answers.
+pub type Limits = Result<Vec<LimitOf>, Vec<Problem>>;
 
 /// The policy crate, linked.
 pub struct Native;
@@ -88,8 +101,14 @@ impl Policy for Gateway {
         Ok(Gateway::identify(self, head))
     }
 
-    fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> Result<Admission, Trap> {
-        Gateway::admit(self, ticket, body, now).map_err(trap)
+    fn admit(
+        &mut self,
+        ticket: &[u8],
+        caller: Option<&Principal>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, Trap> {
+        Gateway::admit(self, ticket, caller, body, now).map_err(trap)
     }
 
     fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap> {
@@ -106,6 +125,14 @@ impl Policy for Gateway {
 
     fn refuse(&mut self, ticket: Option<&[u8]>, failure: &Failure) -> Result<Reply, Trap> {
         Gateway::refuse(self, ticket, failure).map_err(trap)
+    }
+
+    fn callers(&mut self) -> Result<Vec<Principal>, Trap> {
+        Ok(Gateway::callers(self))
+    }
+
+    fn limits(&mut self, caller: &Principal, now: u64) -> Result<Limits, Trap> {
+        Ok(Gateway::limits(self, caller, now))
     }
 }
 
@@ -148,8 +175,14 @@ impl<L: Load> Policy for Forgetful<L> {
         self.fresh().identify(head)
     }
 
-    fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> Result<Admission, Trap> {
-        self.fresh().admit(ticket, body, now)
+    fn admit(
+        &mut self,
+        ticket: &[u8],
+        caller: Option<&Principal>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, Trap> {
+        self.fresh().admit(ticket, caller, body, now)
     }
 
     fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap> {
@@ -166,5 +199,13 @@ impl<L: Load> Policy for Forgetful<L> {
 
     fn refuse(&mut self, ticket: Option<&[u8]>, failure: &Failure) -> Result<Reply, Trap> {
         self.fresh().refuse(ticket, failure)
+    }
+
+    fn callers(&mut self) -> Result<Vec<Principal>, Trap> {
+        self.fresh().callers()
+    }
+
+    fn limits(&mut self, caller: &Principal, now: u64) -> Result<Limits, Trap> {
+        self.fresh().limits(caller, now)
     }
 }

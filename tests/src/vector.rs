@@ -12,6 +12,7 @@ use tollgate_policy::message::{Header, Rule};
 
 use crate::body::Body;
 use crate::outcome::Expected;
+use crate::stored::Stored;
 
 /// One exchange and its outcome.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Vector {
     /// What the ledger has seen before.
     #[serde(default)]
     pub ledger: Vec<Prior>,
+    /// The keys in the shell's store.
+    #[serde(default)]
+    pub stored: Vec<Stored>,
     /// Whether the ledger can not be asked.
     #[serde(default)]
     pub ledger_unavailable: bool,
@@ -162,6 +166,8 @@ pub struct Prior {
     window: Option<(u64, u64)>,
     /// `[limit, start, end]`.
     budget: Option<(u64, Instant, Instant)>,
+    /// The limit.
+    slots: Option<u64>,
     /// Units reserved and settled.
     #[serde(default)]
     pub settled: u64,
@@ -176,10 +182,13 @@ pub struct Prior {
 impl Prior {
     /// The cell's rule.
     pub fn rule(&self) -> Rule {
-        match (self.window, self.budget) {
-            (Some((limit, period_ms)), None) => Rule::Window { limit, period_ms },
-            (None, Some((limit, start, end))) => Rule::Budget { limit, start_ms: start.ms, end_ms: end.ms },
-            _ => panic!("{}: either `window` or `budget`", self.cell),
+        match (self.window, self.budget, self.slots) {
+            (Some((limit, period_ms)), None, None) => Rule::Window { limit, period_ms },
+            (None, Some((limit, start, end)), None) => {
+                Rule::Budget { limit, start_ms: start.ms, end_ms: end.ms }
+            }
+            (None, None, Some(limit)) => Rule::Slots { limit },
+            _ => panic!("{}: one of `window`, `budget` and `slots`", self.cell),
         }
     }
 }
@@ -365,6 +374,7 @@ mod tests {
             r#"{"config": "basic", "request": {"body": "", "verb": "GET"}}"#,
             r#"{"config": "basic", "provider": {"main": [{"code": 200}]}}"#,
             r#"{"config": "basic", "drivers": ["spin"]}"#,
+            r#"{"config": "basic", "stored": [{"secret": "tg_x", "key": "x", "limits": {"budget": []}}]}"#,
         ] {
             assert!(serde_json::from_str::<Vector>(text).is_err(), "{text}");
         }

@@ -3,10 +3,10 @@
 //! This is the reading of the interface that every shell is held to. It acts (reserves, "sends" to a script, edits
 //! bodies) and never decides. What the interface promises about the policy's answers is asserted here, at the call.
 
-use tollgate_ledger::{Charge, Ledger, Memory, Reservation};
+use tollgate_ledger::{Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
 use tollgate_policy::message::{
     Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity,
-    Outcome as Tried, Output, Piece, Reply, Standing, Target, Verdict,
+    Outcome as Tried, Output, Piece, Principal, Reply, Standing, Target, Verdict,
 };
 
 use crate::books;
@@ -14,6 +14,8 @@ use crate::outcome::{Outcome, Received, Sent, problem_line};
 use crate::policy::{Headers, Load, Policy};
 use crate::script::Script;
 use crate::setup;
+use crate::stored::Stored;
+use crate::terms;
 use crate::vector::{self, Request, Vector, headers};
 
 /// The id of every exchange in a vector.
@@ -36,6 +38,7 @@ pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
         policy: loaded.policy,
         names: loaded.headers,
         request,
+        stored: &vector.stored,
         body_limit: setup::body_limit(&config),
         now: vector.now.ms,
         ledger: (!vector.ledger_unavailable).then(|| books::before(&vector.ledger, vector.now.ms)),
@@ -59,6 +62,7 @@ struct Walk<'v> {
     policy: Box<dyn Policy>,
     names: Headers,
     request: &'v Request,
+    stored: &'v [Stored],
     body_limit: u64,
     now: u64,
     ledger: Option<Memory>,
@@ -80,21 +84,29 @@ impl Walk<'_> {
             Identity::Caller(caller) => caller,
         };
         self.ticket = caller.ticket;
-        if !caller.configured {
+        let stored = if caller.configured { None } else { self.stored(&head.headers) };
+        if !caller.configured && stored.is_none() {
             return self.refuse(&Failure::UnknownKey);
         }
         let body = self.request.body.bytes();
         if body.len() as u64 > self.body_limit {
             return self.refuse(&Failure::BodyTooLarge(self.body_limit));
         }
-        let admitted = match self.policy.admit(&self.ticket, body, self.now).unwrap() {
+        let admitted = match self.policy.admit(&self.ticket, stored.as_ref(), body, self.now).unwrap() {
             Admission::Reply(reply) => return self.reply(reply),
             Admission::Admitted(admitted) => admitted,
         };
         self.ticket = admitted.ticket.clone();
+        terms::assert_agree(&mut *self.policy, &admitted, stored.as_ref(), self.now);
         let Some(standings) = self.reserve(&admitted) else { return };
         let ending = self.attempts(&admitted, &standings);
         self.settle(ending, &admitted);
+    }
+
+    /// What the store has for the key that was presented.
+    fn stored(&self, headers: &[Header]) -> Option<Principal> {
+        let found = self.stored.iter().find(|stored| stored.is_presented(headers))?;
+        (!found.revoked).then(|| found.principal())
     }
 
     /// Holds the claims, or answers.
@@ -104,8 +116,10 @@ impl Walk<'_> {
             return None;
         };
         let claims: Vec<_> = admitted.claims.iter().map(books::claim).collect();
-        match books::now(ledger.reserve(REQUEST_ID, &claims, books::LEASE_MS, self.now)) {
-            Reservation::Granted(standings) => Some(standings.iter().map(books::standing).collect()),
+        let entry = books::entry(REQUEST_ID, self.now, &admitted.usage, Ended::Lost);
+        let hold = Hold { entry: &entry, claims: &claims, lease_ms: books::LEASE_MS };
+        match books::now(ledger.reserve(hold, self.now)) {
+            Reservation::Granted { standings, .. } => Some(standings.iter().map(books::standing).collect()),
             Reservation::Limited { claim, retry_after_ms, standings } => {
                 let standings = standings.iter().map(books::standing).collect();
                 self.refuse(&Failure::Limited { claim: claim as u32, retry_after_ms, standings });
@@ -237,7 +251,9 @@ impl Walk<'_> {
         let settlement = self.policy.settle(&self.ticket, ending).unwrap();
         assert_eq!(settlement.amounts.len(), admitted.claims.len(), "one amount for each claim");
         let ledger = self.ledger.as_ref().unwrap();
-        books::now(ledger.settle(REQUEST_ID, Charge::Amounts(&settlement.amounts), self.now));
+        terms::assert_priced(&settlement.usage);
+        let entry = books::entry(REQUEST_ID, self.now, &settlement.usage, ended(ending));
+        books::now(ledger.settle(&entry, Charge::Amounts(&settlement.amounts), self.now));
         self.outcome.usage = Some(settlement.usage);
         self.outcome.ending = Some(ending_name(ending).into());
     }
@@ -252,6 +268,17 @@ impl Walk<'_> {
         assert_sound(&reply.headers);
         let headers = sorted(reply.headers);
         self.outcome.client = Some(Received { status: reply.status, headers, body: reply.body, cut: false });
+    }
+}
+
+/// An ending, as the books have it.
+fn ended(ending: Ending) -> Ended {
+    match ending {
+        Ending::Undispatched => Ended::Undispatched,
+        Ending::Completed => Ended::Completed,
+        Ending::ClientLeft => Ended::ClientLeft,
+        Ending::UpstreamBroke => Ended::UpstreamBroke,
+        Ending::PolicyFailed => Ended::PolicyFailed,
     }
 }
 

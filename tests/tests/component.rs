@@ -17,7 +17,7 @@ use wasmtime::{Config, Engine};
 const INTERFACE: &str = "tollgate:policy/policy@0.1.0";
 
 /// The functions of the interface, as a component names them.
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 9] = [
     "[static]gateway.load",
     "[method]gateway.identify",
     "[method]gateway.admit",
@@ -25,6 +25,8 @@ const FUNCTIONS: [&str; 7] = [
     "[method]gateway.feed",
     "[method]gateway.settle",
     "[method]gateway.refuse",
+    "[method]gateway.callers",
+    "[method]gateway.limits",
 ];
 
 /// All that a component of the standard library may import: what a process has before it does anything. The host

@@ -152,6 +152,7 @@ impl Limit {
         let what = match self.bound {
             Bound::Requests(window) => format!("{} requests in any {}", window.limit, period()),
             Bound::Tokens(window) => format!("{} tokens in any {}", window.limit, period()),
+            Bound::Concurrent(1) => "1 exchange at once".to_owned(),
             Bound::Concurrent(most) => format!("{most} exchanges at once"),
             Bound::Money(_) if is_own => self.text.clone(),
             Bound::Money(_) => format!("the budget {}", self.text),
