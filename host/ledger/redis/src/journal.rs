@@ -240,14 +240,13 @@ impl Owner {
 
     /// Reads all of it: what cannot be read is better known before the first exchange.
     fn check(&mut self) -> io::Result<()> {
-        let (mut from, mut lines) = (0, 0_usize);
-        loop {
-            let batch = self.read(from)?;
-            lines = lines.saturating_add(batch.lines.len());
-            if batch.lines.is_empty() {
-                break;
-            }
-            from = batch.end;
+        let mut reader = BufReader::new(&self.file);
+        reader.seek(SeekFrom::Start(0))?;
+        let mut lines = 0_usize;
+        for line in reader.lines() {
+            lines = lines.saturating_add(1);
+            let read = serde_json::from_str::<Line>(&line?);
+            read.map_err(|error| io::Error::other(format!("line {lines} is no settlement: {error}")))?;
         }
         if lines > 0 {
             tracing::warn!(path = %self.path.display(), lines, "settlements wait in the journal");
@@ -274,4 +273,49 @@ fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: &str, charge: Cost) -> Line {
+        Line::Settle { entry: Entry { request_id: id.to_owned(), ..Entry::default() }, charge }
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_as_they_were_kept_and_cleared_only_when_all_were_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let record = Line::Record { entry: Entry::default() };
+        let lines =
+            [line("a", Cost::Amounts(vec![1, u64::MAX])), line("b", Cost::Held), line("c", Cost::Nothing), record];
+        let journal = Journal::open(&path).unwrap();
+        for line in &lines {
+            journal.append(line).await.unwrap();
+        }
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        let batch = journal.read(0).await.unwrap();
+        assert_eq!(batch.lines, lines);
+        journal.append(&lines[0]).await.unwrap();
+        journal.clear(batch.end).await.unwrap();
+        assert!(!journal.is_empty());
+        let rest = journal.read(batch.end).await.unwrap();
+        assert_eq!(rest.lines, lines[..1]);
+        journal.clear(rest.end).await.unwrap();
+        assert!(journal.is_empty() && std::fs::read(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "").unwrap();
+        // A file that was opened to be read stands for a disk that is full.
+        let file = File::open(&path).unwrap();
+        let mut owner = Owner { file, length: Arc::new(AtomicU64::new(0)), path };
+        assert!(owner.append(b"{}\n").is_err());
+        assert_eq!(owner.length.load(Ordering::Acquire), 0);
+    }
 }
