@@ -9,11 +9,12 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult, Script, ScriptInvocation};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
-use tollgate_ledger::{Charge, Claim, Entry, Hold, MOST_UNITS, Position, Reservation, Rule, Settled, Standing};
+use tollgate_ledger::{
+    Charge, Claim, Entry, Hold, MOST_UNITS, Position, Reservation, Rule, Settled, Standing,
+};
 
 use crate::names::Names;
 use crate::scripts::SCRIPTS;
-
 
 /// Holds that one call looks at.
 pub const DUE_AT_ONCE: usize = 100;
@@ -77,9 +78,8 @@ impl Calls<'_> {
         add_claims(&mut call, hold.claims);
         let reply: Vec<i64> = call.invoke_async(&mut on).await?;
         let reservation = match reply.split_first() {
-            Some((1, left)) => {
-                standings(left).map(|standings| Reservation::Granted { standings, position: Position::default() })
-            }
+            Some((1, left)) => standings(left)
+                .map(|standings| Reservation::Granted { standings, position: Position::default() }),
             Some((0, [claim, wait, left @ ..])) => standings(left).and_then(|standings| {
                 let claim = usize::try_from(*claim).ok()?;
                 Some(Reservation::Limited { claim, retry_after_ms: u64::try_from(*wait).ok(), standings })
@@ -210,9 +210,9 @@ impl Calls<'_> {
     ) -> RedisResult<Passage> {
         let reply: Vec<i64> = self.breaker_call(&SCRIPTS.ask, name, rule).invoke_async(&mut on).await?;
         let passage = match *reply {
-            [1, generation, probe] => {
-                u64::try_from(generation).ok().map(|generation| Passage::Pass { generation, probe: probe == 1 })
-            }
+            [1, generation, probe] => u64::try_from(generation)
+                .ok()
+                .map(|generation| Passage::Pass { generation, probe: probe == 1 }),
             [0, wait] => u64::try_from(wait).ok().map(Passage::Wait),
             _ => None,
         };
@@ -239,15 +239,29 @@ impl Calls<'_> {
         self.now.map_or_else(String::new, |now| number(now).to_string())
     }
 
-    fn hold_call(self, script: &'static Script, target: &Target<'_>, fourth: &str) -> ScriptInvocation<'static> {
+    fn hold_call(
+        self,
+        script: &'static Script,
+        target: &Target<'_>,
+        fourth: &str,
+    ) -> ScriptInvocation<'static> {
         let mut call = script.key(target.key);
         call.key(&self.names.leases).key(&self.names.begun).key(fourth).key(&*target.cells).arg(self.time());
         call
     }
 
-    fn breaker_call(self, script: &'static Script, name: &str, rule: BreakerRule) -> ScriptInvocation<'static> {
+    fn breaker_call(
+        self,
+        script: &'static Script,
+        name: &str,
+        rule: BreakerRule,
+    ) -> ScriptInvocation<'static> {
         let mut call = script.key(self.names.breaker(name));
-        call.arg(self.time()).arg(name).arg(rule.failures).arg(number(rule.open_ms)).arg(number(rule.probe_ms));
+        call.arg(self.time())
+            .arg(name)
+            .arg(rule.failures)
+            .arg(number(rule.open_ms))
+            .arg(number(rule.probe_ms));
         call
     }
 }
@@ -297,7 +311,11 @@ fn told<T>(reply: redis::Value, answer: impl Fn(i64) -> Option<T>) -> RedisResul
     let read = match &reply {
         redis::Value::Array(words) => match &**words {
             [redis::Value::Int(-1), keys @ ..] => {
-                return keys.iter().map(|key| Ok(redis::from_redis_value_ref(key)?)).collect::<RedisResult<_>>().map(Told::Cells);
+                return keys
+                    .iter()
+                    .map(|key| Ok(redis::from_redis_value_ref(key)?))
+                    .collect::<RedisResult<_>>()
+                    .map(Told::Cells);
             }
             [redis::Value::Int(code)] => answer(*code),
             _ => None,

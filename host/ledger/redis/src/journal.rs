@@ -97,8 +97,7 @@ impl Journal {
     /// Opens or makes the file, and takes it for this process alone.
     pub fn open(path: &Path) -> Result<Self, NotOpened> {
         let wrong = |error: io::Error| NotOpened(format!("the journal {}: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -288,8 +287,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let record = Line::Record { entry: Entry::default() };
-        let lines =
-            [line("a", Cost::Amounts(vec![1, u64::MAX])), line("b", Cost::Held), line("c", Cost::Nothing), record];
+        let lines = [
+            line("a", Cost::Amounts(vec![1, u64::MAX])),
+            line("b", Cost::Held),
+            line("c", Cost::Nothing),
+            record,
+        ];
         let journal = Journal::open(&path).unwrap();
         for line in &lines {
             journal.append(line).await.unwrap();

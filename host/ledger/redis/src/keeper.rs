@@ -86,7 +86,8 @@ async fn take_over(inner: &Inner, over: Option<&MultiplexedConnection>) -> Resul
 async fn take(inner: &Inner, on: MultiplexedConnection, line: &Line) -> redis::RedisResult<()> {
     let (Line::Settle { entry, .. } | Line::Record { entry }) = line;
     let id = &entry.request_id;
-    let refused = |why: Unavailable| (redis::ErrorKind::UnexpectedReturnType, "a settlement", why.to_string());
+    let refused =
+        |why: Unavailable| (redis::ErrorKind::UnexpectedReturnType, "a settlement", why.to_string());
     let key = inner.names.hold(id).map_err(refused)?;
     let calls = inner.calls(entry.at_ms);
     let target = Target { id, key: &key, cells: Arc::from([]) };

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tollgate_ledger::{
-    Charge, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Reservation, Settled, Standing, Unavailable,
+    Charge, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Reservation, Settled, Standing,
+    Unavailable,
 };
 
 use crate::calls::{DUE_AT_ONCE, Due, Target, When};

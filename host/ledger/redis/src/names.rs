@@ -90,7 +90,10 @@ mod tests {
         let fixed = [&names.leases, &names.begun, &names.horizon, &names.charges, &names.keys];
         for name in fixed.into_iter().chain([&names.digests, &names.scopes, &hold, &cell, &breaker]) {
             let inner = name.strip_prefix("{main}").unwrap();
-            assert!(inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_-".contains(&byte)), "{name}");
+            assert!(
+                inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_-".contains(&byte)),
+                "{name}"
+            );
         }
     }
 

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_ledger::{
-    Books, Charge, Claim, Entry, Event, Hold, Journal, Position, Reservation, Rule, Settled, Standing, Unavailable,
+    Books, Charge, Claim, Entry, Event, Hold, Journal, Position, Reservation, Rule, Settled, Standing,
+    Unavailable,
 };
 
 /// The local books.
@@ -83,7 +84,12 @@ impl Share {
     }
 
     /// What is left for each claim of an exchange that no budget limits.
-    pub fn standings(&self, claims: &[Claim], down: Unavailable, now: u64) -> Result<Vec<Standing>, Unavailable> {
+    pub fn standings(
+        &self,
+        claims: &[Claim],
+        down: Unavailable,
+        now: u64,
+    ) -> Result<Vec<Standing>, Unavailable> {
         self.scaled(claims).map(|claims| self.books.standings(&claims, now)).ok_or(down)
     }
 
@@ -155,7 +161,10 @@ mod tests {
         for (limit, percent, granted) in [(100, 25, 25), (10, 25, 2), (3, 25, 1), (1, 1, 1), (0, 100, 0)] {
             let share = Share::new(percent);
             let grants = (0..200).filter(|number| {
-                matches!(reserve(&share, &number.to_string(), &[window(limit, 1)]), Ok(Reservation::Granted { .. }))
+                matches!(
+                    reserve(&share, &number.to_string(), &[window(limit, 1)]),
+                    Ok(Reservation::Granted { .. })
+                )
             });
             assert_eq!(grants.count(), granted, "{percent} percent of {limit}");
         }

@@ -47,7 +47,9 @@ async fn follow(
             read.get(format!("{{{namespace}}}{}", key_of(kind, name)));
         });
         let kept: Vec<Option<String>> = read.query_async(&mut reader).await.unwrap();
-        let line = |(_, name, line): &(_, String, Option<String>)| line.as_ref().map(|line| format!("{line}\n{name}"));
+        let line = |(_, name, line): &(_, String, Option<String>)| {
+            line.as_ref().map(|line| format!("{line}\n{name}"))
+        };
         let ours: Vec<_> = lines.iter().map(line).collect();
         assert_eq!(kept, ours, "{}", context());
     }

@@ -18,7 +18,8 @@ use tollgate_contract::{
 };
 use tollgate_ledger::breaker::{BreakerRule, Passage};
 use tollgate_ledger::{
-    Breakers as _, Charge, Claim, Condition, Entry, Hold, Ledger as _, Outcome, Reservation, Settled, Unavailable,
+    Breakers as _, Charge, Claim, Condition, Entry, Hold, Ledger as _, Outcome, Reservation, Settled,
+    Unavailable,
 };
 use tollgate_redis::{Options, Redis};
 
@@ -84,10 +85,20 @@ async fn a_server_that_hangs_degrades_the_store_and_its_return_heals_it() {
     assert_eq!(store.settle(&completed("left", 7), Charge::Amounts(&[7]), NOW).await, Ok(Settled::Done));
     assert_eq!(store.expire(NOW + 2 * LEASE).await, Ok(3), "three of the share were never settled");
     let rows = all_rows(&store).await;
-    let charges: BTreeMap<&str, u64> =
-        rows.iter().map(|row| (row.request_id.as_str(), row.charge)).filter(|(id, _)| *id != "late").collect();
-    let expected =
-        [("before", 3), ("left", 7), ("local-0", 1), ("local-1", 2), ("local-2", 1), ("local-3", 1), ("local-4", 1)];
+    let charges: BTreeMap<&str, u64> = rows
+        .iter()
+        .map(|row| (row.request_id.as_str(), row.charge))
+        .filter(|(id, _)| *id != "late")
+        .collect();
+    let expected = [
+        ("before", 3),
+        ("left", 7),
+        ("local-0", 1),
+        ("local-1", 2),
+        ("local-2", 1),
+        ("local-3", 1),
+        ("local-4", 1),
+    ];
     assert_eq!(charges, BTreeMap::from(expected));
     assert!(rows.len() <= expected.len() + 1, "{rows:?}");
     assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 90, "the late reservation holds nothing");
@@ -150,8 +161,7 @@ async fn a_server_that_is_killed_loses_nothing_and_doubles_nothing() {
 async fn what_waits_in_the_journal_survives_the_gateway() {
     let mut server = Server::durable();
     let name = server.new_name();
-    let options =
-        || Options::new(server.url(), server.journal(&name)).namespace(&name).obey_callers();
+    let options = || Options::new(server.url(), server.journal(&name)).namespace(&name).obey_callers();
     let (journal, again) = (server.journal(&name), options());
     let store = Redis::open(options()).await.unwrap();
     for id in ["one", "two"] {
@@ -224,7 +234,7 @@ async fn no_error_tells_the_password() {
 #[tokio::test]
 async fn a_server_that_takes_no_writes_is_down() {
     let server = Server::start();
-    let store = Redis::open(server.options()).await.unwrap();
+    let store = server.store().await;
     let mut on = server.connection().await;
     let mut replica_of = async |host: &str, port: &str| {
         let () = redis::cmd("REPLICAOF").arg(host).arg(port).query_async(&mut on).await.unwrap();

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use server::Server;
 use tokio::task::JoinSet;
-use tollgate_contract::{END, LEASE, NOW, all_rows, budget, entry, is_granted, reserve, settle, slots, window};
+use tollgate_contract::{
+    END, LEASE, NOW, all_rows, budget, entry, is_granted, reserve, settle, slots, window,
+};
 use tollgate_ledger::{Charge, Claim, Condition, Hold, Ledger as _, Reservation, Rule, Settled};
 use tollgate_redis::{Options, Redis};
 

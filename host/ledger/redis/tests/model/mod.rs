@@ -155,7 +155,9 @@ impl Model {
             let line = match kind {
                 "cell" => self.cells.get(&name).map(ToString::to_string),
                 // One that never changed is not kept.
-                _ => self.breakers.get(&name).filter(|it| **it != Breaker::default()).map(ToString::to_string),
+                _ => {
+                    self.breakers.get(&name).filter(|it| **it != Breaker::default()).map(ToString::to_string)
+                }
             };
             (kind, name, line)
         };

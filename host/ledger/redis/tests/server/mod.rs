@@ -92,7 +92,8 @@ impl Server {
     /// Makes it a whole cluster.
     pub async fn owns_all_slots(&self) {
         let mut on = self.connection().await;
-        let () = redis::cmd("CLUSTER").arg(&["ADDSLOTSRANGE", "0", "16383"]).query_async(&mut on).await.unwrap();
+        let () =
+            redis::cmd("CLUSTER").arg(&["ADDSLOTSRANGE", "0", "16383"]).query_async(&mut on).await.unwrap();
         self.is_in_order().await;
     }
 
@@ -155,7 +156,8 @@ fn run(mut command: Command, port: u16, folder: &TempDir, options: &[String]) ->
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut told = Vec::new();
     loop {
-        let line = lines.next().unwrap_or_else(|| panic!("redis-server has ended:\n{}", told.join("\n"))).unwrap();
+        let line =
+            lines.next().unwrap_or_else(|| panic!("redis-server has ended:\n{}", told.join("\n"))).unwrap();
         if line.contains("Ready to accept connections") {
             break;
         }
