@@ -13,8 +13,10 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tollgate_ledger::{Charge, Entry, Unavailable};
 
+use crate::link::BOUND;
 use crate::options::NotOpened;
 
 /// Lines of one [`Batch`].
@@ -88,7 +90,7 @@ pub struct Journal {
 }
 
 enum Command {
-    Append { line: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
+    Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
     Read { from: u64, batch: oneshot::Sender<io::Result<Batch>> },
     Clear { at: u64, done: oneshot::Sender<io::Result<()>> },
 }
@@ -122,11 +124,18 @@ impl Journal {
         self.length.load(Ordering::Acquire) == 0
     }
 
-    /// Keeps a line: it is on the disk when this is ready.
-    pub async fn append(&self, line: &Line) -> Result<(), Unavailable> {
-        let mut bytes = serde_json::to_vec(line).map_err(|error| unavailable(&error.into()))?;
-        bytes.push(b'\n');
-        self.told(|done| Command::Append { line: bytes, done }).await
+    /// Keeps lines: they are on the disk when this is ready. They are on their way as soon as it is asked: a caller
+    /// that leaves takes nothing back.
+    pub async fn append(&self, lines: &[Line]) -> Result<(), Unavailable> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line).map_err(|error| unavailable(&error.into()))?;
+            bytes.push(b'\n');
+        }
+        match timeout(BOUND, self.told(|done| Command::Append { lines: bytes, done })).await {
+            Ok(kept) => kept,
+            Err(_) => Err(Unavailable::new("the journal was not written within 250 ms")),
+        }
     }
 
     /// The lines from this place on, some of them.
@@ -180,8 +189,8 @@ impl Owner {
             for command in [first].into_iter().chain(inbox.try_iter()) {
                 // Nobody who has left is told.
                 match command {
-                    Command::Append { line, done } => {
-                        lines.extend(line);
+                    Command::Append { lines: more, done } => {
+                        lines.extend(more);
                         waiting.push(done);
                     }
                     Command::Read { from, batch } => drop(batch.send(self.read(from))),
@@ -294,14 +303,14 @@ mod tests {
             record,
         ];
         let journal = Journal::open(&path).unwrap();
-        for line in &lines {
-            journal.append(line).await.unwrap();
+        for lines in lines.chunks(3) {
+            journal.append(lines).await.unwrap();
         }
         drop(journal);
         let journal = Journal::open(&path).unwrap();
         let batch = journal.read(0).await.unwrap();
         assert_eq!(batch.lines, lines);
-        journal.append(&lines[0]).await.unwrap();
+        journal.append(&lines[..1]).await.unwrap();
         journal.clear(batch.end).await.unwrap();
         assert!(!journal.is_empty());
         let rest = journal.read(batch.end).await.unwrap();
