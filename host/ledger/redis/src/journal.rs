@@ -13,8 +13,10 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tollgate_ledger::{Charge, Entry, Unavailable};
 
+use crate::link::BOUND;
 use crate::options::NotOpened;
 
 /// Lines of one [`Batch`].
@@ -88,7 +90,7 @@ pub struct Journal {
 }
 
 enum Command {
-    Append { line: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
+    Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
     Read { from: u64, batch: oneshot::Sender<io::Result<Batch>> },
     Clear { at: u64, done: oneshot::Sender<io::Result<()>> },
 }
@@ -122,11 +124,18 @@ impl Journal {
         self.length.load(Ordering::Acquire) == 0
     }
 
-    /// Keeps a line: it is on the disk when this is ready.
-    pub async fn append(&self, line: &Line) -> Result<(), Unavailable> {
-        let mut bytes = serde_json::to_vec(line).map_err(|error| unavailable(&error.into()))?;
-        bytes.push(b'\n');
-        self.told(|done| Command::Append { line: bytes, done }).await
+    /// Keeps lines: they are on the disk when this is ready. They are on their way as soon as it is asked: a caller
+    /// that leaves takes nothing back.
+    pub async fn append(&self, lines: &[Line]) -> Result<(), Unavailable> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line).map_err(|error| unavailable(&error.into()))?;
+            bytes.push(b'\n');
+        }
+        match timeout(BOUND, self.told(|done| Command::Append { lines: bytes, done })).await {
+            Ok(kept) => kept,
+            Err(_) => Err(Unavailable::new("the journal was not written within 250 ms")),
+        }
     }
 
     /// The lines from this place on, some of them.
@@ -180,8 +189,8 @@ impl Owner {
             for command in [first].into_iter().chain(inbox.try_iter()) {
                 // Nobody who has left is told.
                 match command {
-                    Command::Append { line, done } => {
-                        lines.extend(line);
+                    Command::Append { lines: more, done } => {
+                        lines.extend(more);
                         waiting.push(done);
                     }
                     Command::Read { from, batch } => drop(batch.send(self.read(from))),
@@ -239,14 +248,13 @@ impl Owner {
 
     /// Reads all of it: what cannot be read is better known before the first exchange.
     fn check(&mut self) -> io::Result<()> {
-        let (mut from, mut lines) = (0, 0_usize);
-        loop {
-            let batch = self.read(from)?;
-            lines = lines.saturating_add(batch.lines.len());
-            if batch.lines.is_empty() {
-                break;
-            }
-            from = batch.end;
+        let mut reader = BufReader::new(&self.file);
+        reader.seek(SeekFrom::Start(0))?;
+        let mut lines = 0_usize;
+        for line in reader.lines() {
+            lines = lines.saturating_add(1);
+            let read = serde_json::from_str::<Line>(&line?);
+            read.map_err(|error| io::Error::other(format!("line {lines} is no settlement: {error}")))?;
         }
         if lines > 0 {
             tracing::warn!(path = %self.path.display(), lines, "settlements wait in the journal");
@@ -273,4 +281,53 @@ fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: &str, charge: Cost) -> Line {
+        Line::Settle { entry: Entry { request_id: id.to_owned(), ..Entry::default() }, charge }
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_as_they_were_kept_and_cleared_only_when_all_were_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let record = Line::Record { entry: Entry::default() };
+        let lines = [
+            line("a", Cost::Amounts(vec![1, u64::MAX])),
+            line("b", Cost::Held),
+            line("c", Cost::Nothing),
+            record,
+        ];
+        let journal = Journal::open(&path).unwrap();
+        for lines in lines.chunks(3) {
+            journal.append(lines).await.unwrap();
+        }
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        let batch = journal.read(0).await.unwrap();
+        assert_eq!(batch.lines, lines);
+        journal.append(&lines[..1]).await.unwrap();
+        journal.clear(batch.end).await.unwrap();
+        assert!(!journal.is_empty());
+        let rest = journal.read(batch.end).await.unwrap();
+        assert_eq!(rest.lines, lines[..1]);
+        journal.clear(rest.end).await.unwrap();
+        assert!(journal.is_empty() && std::fs::read(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "").unwrap();
+        // A file that was opened to be read stands for a disk that is full.
+        let file = File::open(&path).unwrap();
+        let mut owner = Owner { file, length: Arc::new(AtomicU64::new(0)), path };
+        assert!(owner.append(b"{}\n").is_err());
+        assert_eq!(owner.length.load(Ordering::Acquire), 0);
+    }
 }

@@ -151,7 +151,7 @@ impl Inner {
             Err(Failure::Down(_)) => {
                 // settle once: whether or not it took effect, the journal brings it again and it has effect once.
                 let line = Line::Settle { entry: Entry::clone(entry), charge: charge.into() };
-                self.keep_line(&line).await?;
+                self.keep_lines(&[line]).await?;
                 self.cells.forget(id);
                 Ok(Settled::Done)
             }
@@ -204,20 +204,22 @@ impl Inner {
 
     /// Puts the rows of exchanges that the local share granted where they survive.
     async fn keep_rows(&self) -> Result<(), Unavailable> {
-        let mut rows = self.share.take_rows().into_iter();
-        while let Some(row) = rows.next() {
-            let line = Line::Record { entry: Entry::clone(&row) };
-            if let Err(why) = self.keep_line(&line).await {
-                self.share.return_rows([row].into_iter().chain(rows));
-                return Err(why);
-            }
+        let rows = self.share.take_rows();
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let line = |row: &Arc<Entry>| Line::Record { entry: Entry::clone(row) };
+        let kept = self.keep_lines(&rows.iter().map(line).collect::<Vec<_>>()).await;
+        if kept.is_err() {
+            // It may be on the disk all the same: a row that is taken twice is written once.
+            self.share.return_rows(rows);
+        }
+        kept
     }
 
-    /// Keeps a line in the journal, from where it is taken to Redis.
-    async fn keep_line(&self, line: &Line) -> Result<(), Unavailable> {
-        self.journal.append(line).await?;
+    /// Keeps lines in the journal, from where they are taken to Redis.
+    async fn keep_lines(&self, lines: &[Line]) -> Result<(), Unavailable> {
+        self.journal.append(lines).await?;
         self.link.work.notify_one();
         Ok(())
     }

@@ -114,7 +114,7 @@ impl Share {
     }
 
     /// Takes rows back that found no place.
-    pub fn return_rows(&self, rows: impl IntoIterator<Item = Arc<Entry>>) {
+    pub fn return_rows(&self, rows: Vec<Arc<Entry>>) {
         self.books.journal().state().rows.extend(rows);
     }
 

@@ -16,8 +16,8 @@ use tollgate_ledger::Memory;
 use tollgate_redis::Redis;
 use wild::Wild;
 
-/// Four histories of each kind: 120,000 operations.
-const STEPS: usize = 10_000;
+/// Four histories of each of three kinds: 100,800 operations.
+const STEPS: usize = 8_400;
 
 /// One history, in a namespace of its own. The store in memory drops cells that are over, which a clock that goes
 /// back can tell: it is asked too if time goes forward.

@@ -2,10 +2,9 @@
 -- and notes the time, for budgets that ended must not begin anew.
 -- KEYS: leases, begun, horizon. ARGV: now, most ids of either sort. Reply: ids, ids.
 local now, most = clock(ARGV[1]), ARGV[2]
-local before = rest(now, GRACE_MS)
-if before > tonumber(redis.call('GET', KEYS[3]) or 0) then
-  redis.call('SET', KEYS[3], digits(before))
-end
+-- Written even if it stays: a server that takes no writes shows it here.
+local seen = tonumber(redis.call('GET', KEYS[3]) or 0)
+redis.call('SET', KEYS[3], digits(math.max(seen, rest(now, GRACE_MS))))
 local ahead = '(' .. digits(sum(now, GRACE_MS))
 return {
   redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', digits(now), 'LIMIT', '0', most),

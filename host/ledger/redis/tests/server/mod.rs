@@ -38,6 +38,16 @@ impl Server {
         Self { port, folder, options, child }
     }
 
+    /// TLS alone.
+    pub fn with_tls(certificate: &str, key: &str) -> Self {
+        let port = free_port();
+        let tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
+        let mut server =
+            Self::with(&[&["--save", "", "--port", "0", "--tls-port", &port.to_string()], &tls[..]].concat());
+        server.port = port;
+        server
+    }
+
     /// One for all tests of the process, which nobody drops: it ends when the process does.
     pub fn of_the_process(options: &[&str]) -> Self {
         let port = free_port();

@@ -1,0 +1,249 @@
+//! Redis is killed, hangs, is not there yet: budgets are refused, a share of the windows is granted, and nothing that
+//! was told is lost or counted twice.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use server::Server;
+use tokio::task::JoinSet;
+use tollgate_contract::{
+    LEASE, NOW, all_rows, budget, entry, is_granted, remaining, reserve, settle, slots, window,
+};
+use tollgate_ledger::breaker::{BreakerRule, Passage};
+use tollgate_ledger::{
+    Breakers as _, Charge, Claim, Condition, Entry, Hold, Ledger as _, Outcome, Reservation, Settled,
+    Unavailable,
+};
+use tollgate_redis::{Options, Redis};
+
+async fn try_reserve(store: &Redis, id: &str, claims: &[Claim]) -> Result<Reservation, Unavailable> {
+    let row = Arc::new(entry(id, claims.first().map_or(0, |claim| claim.amount)));
+    store.reserve(Hold { entry: &row, claims, lease_ms: LEASE }, NOW).await
+}
+
+fn completed(id: &str, charge: u64) -> Arc<Entry> {
+    Arc::new(Entry { outcome: Outcome::Completed, charge, ..entry(id, charge) })
+}
+
+fn is_degraded(store: &Redis) -> bool {
+    matches!(store.condition(), Condition::Degraded(_))
+}
+
+/// An answer that is there at once: nothing is waited for.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_degrades_the_store_and_its_return_heals_it() {
+    let server = Server::start();
+    let store = Redis::open(server.options().obey_callers().local_share_percent(50)).await.unwrap();
+    let claims = [window("w", 10, 1), slots("s", 100, 1)];
+    for id in ["before", "left"] {
+        assert!(is_granted(&reserve(&store, id, &[budget("b", 100, 10), claims[0].clone()], NOW).await));
+    }
+    server.hang();
+    // Its reservation is sent, and not answered.
+    let late = try_reserve(&store, "late", &[budget("b", 100, 10)]).await.unwrap_err();
+    assert!(late.reason.contains("250 ms"), "{late}");
+    assert!(is_degraded(&store));
+    // From now on nobody waits.
+    assert!(at_once(try_reserve(&store, "money", &[budget("b", 100, 1), claims[0].clone()])).is_err());
+    let grants = (0..20).filter(|number| {
+        is_granted(&at_once(try_reserve(&store, &format!("local-{number}"), &claims)).unwrap())
+    });
+    assert_eq!(grants.count(), 5, "half of ten");
+    assert_eq!(at_once(remaining(&store, window("w", 10, 0), NOW)), 0);
+    assert!(at_once(store.standings(&[budget("b", 100, 0)], NOW)).is_err());
+    assert!(at_once(store.renew("local-0", LEASE, NOW)).unwrap());
+    assert!(at_once(store.renew("before", LEASE, NOW)).is_err());
+    let rule = BreakerRule { failures: 3, open_ms: 60_000, probe_ms: 5_000 };
+    assert!(matches!(at_once(store.ask("upstream", rule, NOW)), Ok(Passage::Pass { .. })));
+    // Settlements wait on disk: of what is held there, of what was granted here, and of what nobody knows.
+    let settled = store.settle(&completed("before", 3), Charge::Amounts(&[3]), NOW).await;
+    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(store.settle(&completed("local-0", 1), Charge::Held, NOW).await, Ok(Settled::Done));
+    assert_eq!(store.settle(&completed("local-0", 1), Charge::Held, NOW).await, Ok(Settled::Already));
+    assert_eq!(settle(&store, "late", Charge::Nothing, NOW).await, Settled::Done);
+    store.flush().await.unwrap();
+
+    server.go_on();
+    store.reached().await;
+    assert_eq!(store.condition(), Condition::Sound);
+    // An exchange that began here ends here.
+    assert_eq!(store.settle(&completed("local-1", 2), Charge::Held, NOW).await, Ok(Settled::Done));
+    assert_eq!(store.settle(&completed("left", 7), Charge::Amounts(&[7]), NOW).await, Ok(Settled::Done));
+    assert_eq!(store.expire(NOW + 2 * LEASE).await, Ok(3), "three of the share were never settled");
+    let rows = all_rows(&store).await;
+    let charges: BTreeMap<&str, u64> = rows
+        .iter()
+        .map(|row| (row.request_id.as_str(), row.charge))
+        .filter(|(id, _)| *id != "late")
+        .collect();
+    let expected = [
+        ("before", 3),
+        ("left", 7),
+        ("local-0", 1),
+        ("local-1", 2),
+        ("local-2", 1),
+        ("local-3", 1),
+        ("local-4", 1),
+    ];
+    assert_eq!(charges, BTreeMap::from(expected));
+    assert!(rows.len() <= expected.len() + 1, "{rows:?}");
+    assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 90, "the late reservation holds nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_loses_nothing_and_doubles_nothing() {
+    let mut server = Server::durable();
+    for round in 0..3 {
+        let store = Arc::new(server.store().await);
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let mut exchanges = JoinSet::new();
+        for number in 0..400_u64 {
+            let (store, told) = (Arc::clone(&store), told.clone());
+            exchanges.spawn(async move {
+                let id = format!("hold-{number}");
+                let grant = try_reserve(&store, &id, &[budget("b", 1_000_000, 100)]).await;
+                told.send(()).unwrap();
+                // One in four is never settled; of the others some do not know whether they were granted.
+                let charge = number % 7;
+                if number % 4 == 0 {
+                    return (id, grant.is_ok(), None);
+                }
+                let settled = store.settle(&completed(&id, charge), Charge::Amounts(&[charge]), NOW).await;
+                assert_eq!(settled, Ok(Settled::Done));
+                (id, grant.is_ok(), Some(charge))
+            });
+        }
+        for _ in 0..100 + 70 * round {
+            heard.recv().await.unwrap();
+        }
+        server.kill();
+        let outcomes = exchanges.join_all().await;
+        // The journal may wait for anything: also for the end of the process.
+        let store = Arc::into_inner(store).unwrap();
+        server.start_again();
+        store.reached().await;
+        store.flush().await.unwrap();
+        store.expire(NOW + LEASE).await.unwrap();
+        let rows = all_rows(&store).await;
+        let charges: BTreeMap<&str, u64> =
+            rows.iter().map(|row| (row.request_id.as_str(), row.charge)).collect();
+        assert_eq!(charges.len(), rows.len(), "settle once: each has one row");
+        for (id, granted, settled) in &outcomes {
+            match (granted, settled) {
+                (true, Some(charge)) => assert_eq!(charges.get(&**id), Some(charge), "{id}"),
+                (true, None) => assert_eq!(charges.get(&**id), Some(&100), "{id} is lost, charged as held"),
+                (false, Some(charge)) => assert!(charges.get(&**id).is_none_or(|row| row == charge), "{id}"),
+                (false, None) => assert!(charges.get(&**id).is_none_or(|row| *row == 100), "{id}"),
+            }
+        }
+        let used = 1_000_000 - remaining(&store, budget("b", 1_000_000, 0), NOW).await;
+        assert_eq!(used, charges.values().sum::<u64>(), "conservation");
+        assert!(outcomes.iter().any(|(_, granted, _)| !granted), "it was killed in the middle");
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_in_the_journal_survives_the_gateway() {
+    let mut server = Server::durable();
+    let name = server.new_name();
+    let options = || Options::new(server.url(), server.journal(&name)).namespace(&name).obey_callers();
+    let (journal, again) = (server.journal(&name), options());
+    let store = Redis::open(options()).await.unwrap();
+    for id in ["one", "two"] {
+        assert!(is_granted(&reserve(&store, id, &[budget("b", 100, 10)], NOW).await));
+    }
+    server.kill();
+    assert_eq!(store.settle(&completed("one", 4), Charge::Amounts(&[4]), NOW).await, Ok(Settled::Done));
+    assert_eq!(store.settle(&completed("two", 10), Charge::Held, NOW).await, Ok(Settled::Done));
+    assert!(is_granted(&try_reserve(&store, "local", &[window("w", 100, 1)]).await.unwrap()));
+    assert_eq!(store.settle(&completed("local", 1), Charge::Held, NOW).await, Ok(Settled::Done));
+    let second = Redis::open(again.clone()).await.err().unwrap();
+    assert!(second.to_string().contains("another process"), "{second}");
+    store.close().await;
+    let kept = std::fs::read_to_string(&journal).unwrap();
+    assert_eq!(kept.lines().count(), 3, "{kept}");
+    // Torn by a crash; and what waits may have been taken before the crash.
+    std::fs::write(&journal, format!("{kept}{kept}{}", &kept[..50])).unwrap();
+
+    let store = Redis::open(again.clone()).await.unwrap();
+    assert!(is_degraded(&store), "it begins without its server");
+    server.start_again();
+    store.reached().await;
+    store.flush().await.unwrap();
+    let charges: Vec<(String, u64)> =
+        all_rows(&store).await.into_iter().map(|row| (row.request_id, row.charge)).collect();
+    assert_eq!(charges, [("local".to_owned(), 1), ("one".to_owned(), 4), ("two".to_owned(), 10)]);
+    assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 86);
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), "");
+    store.close().await;
+    std::fs::write(&journal, "{\"settle\":{}}\n").unwrap();
+    let wrong = Redis::open(again).await.err().unwrap().to_string();
+    assert!(wrong.contains("line 1"), "{wrong}");
+}
+
+#[tokio::test]
+async fn an_exchange_granted_on_both_sides_is_one() {
+    let server = Server::start();
+    let store = server.store().await;
+    let claims = [window("w", 100, 1), slots("s", 8, 1)];
+    server.hang();
+    // It is sent, not answered in time, and granted by the share; the server reads it when it goes on.
+    assert!(is_granted(&try_reserve(&store, "one", &claims).await.unwrap()));
+    server.go_on();
+    store.reached().await;
+    assert!(is_granted(&try_reserve(&store, "one", &claims).await.unwrap()));
+    assert_eq!(store.settle(&completed("one", 1), Charge::Held, NOW).await, Ok(Settled::Done));
+    store.flush().await.unwrap();
+    assert_eq!(remaining(&store, slots("s", 8, 0), NOW).await, 8, "its slot there is free");
+    assert_eq!(store.expire(NOW + LEASE).await, Ok(0));
+    let ids: BTreeSet<String> = all_rows(&store).await.into_iter().map(|row| row.request_id).collect();
+    assert_eq!(ids, BTreeSet::from(["one".to_owned()]));
+}
+
+#[tokio::test]
+async fn no_error_tells_the_password() {
+    let server = Server::with(&["--save", "", "--requirepass", "hunter2hunter2"]);
+    let wrong = format!("redis://:hunter3hunter3@127.0.0.1:{}", server.port);
+    for url in [wrong, "redis://:hunter3hunter3@127.0.0.1:1".to_owned()] {
+        let store = Redis::open(Options::new(url, server.journal(&server.new_name()))).await.unwrap();
+        let error = try_reserve(&store, "one", &[budget("b", 1, 1)]).await.unwrap_err();
+        assert!(is_degraded(&store));
+        assert!(!error.to_string().contains("hunter") && error.to_string().len() > 40, "{error}");
+        assert!(!format!("{:?}", store.condition()).contains("hunter"));
+    }
+    let right = format!("redis://:hunter2hunter2@127.0.0.1:{}", server.port);
+    let store = Redis::open(Options::new(right, server.journal(&server.new_name()))).await.unwrap();
+    assert_eq!(store.condition(), Condition::Sound);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_down() {
+    let server = Server::start();
+    let store = server.store().await;
+    let mut on = server.connection().await;
+    let mut replica_of = async |host: &str, port: &str| {
+        let () = redis::cmd("REPLICAOF").arg(host).arg(port).query_async(&mut on).await.unwrap();
+    };
+    replica_of("127.0.0.1", "1").await;
+    assert!(try_reserve(&store, "one", &[budget("b", 1, 1)]).await.is_err());
+    assert!(is_degraded(&store));
+    assert!(is_granted(&try_reserve(&store, "two", &[window("w", 4, 1)]).await.unwrap()));
+    replica_of("NO", "ONE").await;
+    store.reached().await;
+    assert_eq!(store.condition(), Condition::Sound);
+}
