@@ -5,7 +5,7 @@
 //! cargo run --release -p tollgate-sqlite --example speed -- [exchanges a second] [seconds] [directory]
 //! ```
 
-#![allow(clippy::unwrap_used, reason = "a program to be watched")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a program to be watched")]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
