@@ -10,11 +10,19 @@ const ROW: &str = "SELECT request_id, at_ms, key, model, upstream, upstream_mode
                    input_price, cached_input_price, output_price, status, outcome, duration_ms, first_byte_ms \
                    FROM charges";
 
-const PAGE: &str = "at_ms >= :from AND at_ms < :to AND (at_ms, request_id) > (:after, :after_id) \
-                    ORDER BY at_ms, request_id LIMIT :limit";
+/// One lower bound, so that the index is entered where the page begins.
+const PAGE: &str =
+    "(at_ms, request_id) > (:from, :after) AND at_ms < :to ORDER BY at_ms, request_id LIMIT :limit";
 
-/// A scope with at most so many rows is found by its keys and sorted; a larger one in the order of time, where its
+const BY_TIME: &str = "WHERE";
+const OF_KEY: &str = "INDEXED BY charges_by_key WHERE key = :key AND";
+const OF_SCOPE: &str = "INDEXED BY charges_by_key WHERE (key = :key OR key >= :first AND key < :end) AND";
+const OF_LARGE_SCOPE: &str = "NOT INDEXED WHERE (key = :key OR key >= :first AND key < :end) AND";
+
+/// A scope with at most [`FEW`] rows is found by its keys and sorted; a larger one in the order of time, where its
 /// rows are dense enough.
+const IS_LARGE: &str = "SELECT count(*) > :few FROM (SELECT 1 FROM charges INDEXED BY charges_by_key \
+                        WHERE key = :key OR key >= :first AND key < :end LIMIT :few + 1)";
 const FEW: i64 = 50_000;
 
 /// See [`tollgate_ledger::Charges::charges`].
@@ -24,41 +32,29 @@ pub fn select(connection: &mut Connection, query: &Query) -> Result<Vec<Entry>> 
         let row = ask.query_row([request_id], entry_in).optional()?;
         return Ok(row.filter(|entry| query.limit > 0 && query.matches(entry)).into_iter().collect());
     }
-    let Some(scope) = &query.scope else {
-        return page(connection, &format!("{ROW} WHERE {PAGE}"), query, &[]);
-    };
+    let Some(scope) = &query.scope else { return page(connection, BY_TIME, query, &[]) };
     if scope.matches('/').count() > 1 {
-        let sql = format!("{ROW} INDEXED BY charges_by_key WHERE key = :key AND {PAGE}");
-        return page(connection, &sql, query, &[(":key", scope)]);
+        return page(connection, OF_KEY, query, &[(":key", scope)]);
     }
     let (first, end) = (format!("{scope}/"), format!("{scope}0"));
     let below: [(&str, &dyn ToSql); 3] = [(":key", scope), (":first", &first), (":end", &end)];
-    let by_key = "(key = :key OR key >= :first AND key < :end)";
-    let count = format!(
-        "SELECT count(*) FROM (SELECT 1 FROM charges INDEXED BY charges_by_key WHERE {by_key} LIMIT {FEW} + 1)"
-    );
-    let many = connection.prepare_cached(&count)?.query_row(&below, |row| row.get::<_, i64>(0))? > FEW;
-    let sql = if many {
-        format!("{ROW} NOT INDEXED WHERE {by_key} AND {PAGE}")
-    } else {
-        format!("{ROW} INDEXED BY charges_by_key WHERE {by_key} AND {PAGE}")
-    };
-    page(connection, &sql, query, &below)
+    let parameters: Vec<(&str, &dyn ToSql)> = below.into_iter().chain([(":few", &FEW as _)]).collect();
+    let is_large = connection.prepare_cached(IS_LARGE)?.query_row(&*parameters, |row| row.get(0))?;
+    page(connection, if is_large { OF_LARGE_SCOPE } else { OF_SCOPE }, query, &below)
 }
 
 fn page(
     connection: &Connection,
-    sql: &str,
+    which: &str,
     query: &Query,
     scope: &[(&str, &dyn ToSql)],
 ) -> Result<Vec<Entry>> {
-    let (after, after_id) =
-        query.after.as_ref().map_or((-1, ""), |(at_ms, id)| (integer(*at_ms), id.as_str()));
-    let (from, to) = (integer(query.from_ms), integer(query.to_ms));
+    let begin = (query.from_ms, "");
+    let (from, after) = query.after.as_ref().map_or(begin, |(at_ms, id)| (*at_ms, id.as_str()).max(begin));
+    let (from, to) = (integer(from), integer(query.to_ms));
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let mut ask = connection.prepare_cached(sql)?;
-    let range =
-        named_params! { ":from": from, ":to": to, ":after": after, ":after_id": after_id, ":limit": limit };
+    let mut ask = connection.prepare_cached(&format!("{ROW} {which} {PAGE}"))?;
+    let range = named_params! { ":from": from, ":after": after, ":to": to, ":limit": limit };
     let parameters: Vec<(&str, &dyn ToSql)> = range.iter().chain(scope).copied().collect();
     ask.query_map(&*parameters, entry_in)?.collect()
 }
@@ -88,4 +84,36 @@ fn entry_in(row: &Row<'_>) -> Result<Entry> {
         duration_ms: number(18)?,
         first_byte_ms: row.get::<_, Option<i64>>(19)?.map(natural),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_found_along_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let from = "(at_ms,request_id)>(?,?) AND at_ms<?)";
+        for (which, plan) in [
+            (BY_TIME, &[&*format!("SEARCH charges USING PRIMARY KEY ({from}")][..]),
+            (OF_KEY, &[&format!("SEARCH charges USING INDEX charges_by_key (key=? AND {from}")]),
+            (OF_LARGE_SCOPE, &[&format!("SEARCH charges USING PRIMARY KEY ({from}")]),
+            (
+                OF_SCOPE,
+                &[
+                    "MULTI-INDEX OR",
+                    "INDEX 1",
+                    &format!("SEARCH charges USING INDEX charges_by_key (key=? AND {from}"),
+                    "INDEX 2",
+                    "SEARCH charges USING INDEX charges_by_key (key>? AND key<?)",
+                    "USE TEMP B-TREE FOR ORDER BY",
+                ],
+            ),
+        ] {
+            let mut ask = connection.prepare(&format!("EXPLAIN QUERY PLAN {ROW} {which} {PAGE}")).unwrap();
+            let steps = ask.raw_query().mapped(|row| row.get(3)).collect::<Result<Vec<String>>>().unwrap();
+            assert_eq!(steps, plan, "{which}");
+        }
+    }
 }
