@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
     Admission, Admitted, Attempt, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Identified,
-    Identity, Outcome, Output, Piece, Problem, Reply, Rule, Settings, Settlement, Target, Usage, Verdict,
+    Identity, Outcome, Output, Piece, Price, Principal, Problem, Reply, Rule, Settings, Settlement, Target,
+    Usage, Verdict,
 };
 
-use crate::policy::{Headers, Load, Loaded, Policy, Trap};
+use crate::policy::{Headers, Limits, Load, Loaded, Policy, Trap};
+use crate::principal;
 
 /// Loads policies of one component.
 pub struct Components {
@@ -82,13 +84,22 @@ impl Policy for Called {
         })
     }
 
-    fn admit(&mut self, ticket: &[u8], body: &[u8], now: u64) -> Result<Admission, Trap> {
-        Ok(match self.call(|policy| policy.admit(ticket, body, now))? {
+    fn admit(
+        &mut self,
+        ticket: &[u8],
+        caller: Option<&Principal>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Admission, Trap> {
+        let admission =
+            principal::lent(caller, |caller| self.call(|policy| policy.admit(ticket, caller, body, now)));
+        Ok(match admission? {
             wit::Admission::Reply(answer) => Admission::Reply(reply(answer)),
             wit::Admission::Admitted(admitted) => Admission::Admitted(Admitted {
                 ticket: admitted.ticket,
                 claims: admitted.claims.into_iter().map(claim).collect(),
                 targets: admitted.targets.into_iter().map(target).collect(),
+                usage: usage(admitted.usage),
             }),
         })
     }
@@ -168,6 +179,24 @@ impl Policy for Called {
         };
         self.call(|policy| policy.refuse(ticket, failure)).map(reply)
     }
+
+    fn callers(&mut self) -> Result<Vec<Principal>, Trap> {
+        let callers = self.call(Instance::callers)?;
+        Ok(callers.into_iter().map(principal::owned).collect())
+    }
+
+    fn limits(&mut self, caller: &Principal, now: u64) -> Result<Limits, Trap> {
+        let limits = principal::lent(Some(caller), |caller| {
+            let caller = caller.expect("it was given");
+            self.call(|policy| policy.limits(caller, now))
+        })?;
+        let problem =
+            |found: wit::Problem| Problem { at: found.at, line: found.line, message: found.message };
+        Ok(match limits {
+            Ok(limits) => Ok(limits.into_iter().map(principal::limit).collect()),
+            Err(problems) => Err(problems.into_iter().map(problem).collect()),
+        })
+    }
 }
 
 fn borrowed(headers: &[Header]) -> Vec<wit::HeaderParam<'_>> {
@@ -186,12 +215,14 @@ fn standings(list: &[tollgate_policy::message::Standing]) -> Vec<wit::Standing> 
     list.iter().map(|s| wit::Standing { remaining: s.remaining, reset_ms: s.reset_ms }).collect()
 }
 
-fn claim(claim: wit::Claim) -> Claim {
+/// A claim of the interface, as the crate has it.
+pub fn claim(claim: wit::Claim) -> Claim {
     let rule = match claim.rule {
         wit::Rule::Window(wit::Window { limit, period_ms }) => Rule::Window { limit, period_ms },
         wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => {
             Rule::Budget { limit, start_ms, end_ms }
         }
+        wit::Rule::Slots(limit) => Rule::Slots { limit },
     };
     Claim { cell: claim.cell, rule, amount: claim.amount }
 }
@@ -228,5 +259,10 @@ pub fn usage(usage: wit::Usage) -> Usage {
         estimated: usage.estimated,
         charge: usage.charge,
         currency: usage.currency,
+        price: Price {
+            input: usage.price.input,
+            cached_input: usage.price.cached_input,
+            output: usage.price.output,
+        },
     }
 }

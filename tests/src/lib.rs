@@ -22,6 +22,7 @@ pub mod driver;
 pub mod live;
 pub mod outcome;
 pub mod policy;
+pub mod principal;
 pub mod provider;
 pub mod records;
 pub mod script;

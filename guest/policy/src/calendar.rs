@@ -128,7 +128,10 @@ impl Period {
     fn first(self, day: Date) -> Date {
         match self {
             Self::Day => day,
-            Self::Week => later(day, -i64::from(day.weekday().to_monday_zero_offset())),
+            Self::Week => {
+                let since_monday = i64::from(day.weekday().to_monday_zero_offset());
+                later(day, since_monday.saturating_neg())
+            }
             Self::Month => day.first_of_month(),
         }
     }

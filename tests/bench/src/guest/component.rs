@@ -40,7 +40,7 @@ impl Component {
             bail!("not identified")
         };
         let wit::Admission::Admitted(admitted) =
-            self.policy.call(|policy| policy.admit(&caller.ticket, body, NOW))?
+            self.policy.call(|policy| policy.admit(&caller.ticket, None, body, NOW))?
         else {
             bail!("not admitted")
         };
