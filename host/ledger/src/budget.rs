@@ -18,14 +18,14 @@ impl Budget {
         Self { used, end_ms }
     }
 
-    /// Takes over the rule of the latest claim.
+    /// Takes over the period of a claim. Comes before [`Budget::take`].
     pub fn observe(&mut self, end_ms: u64) {
         self.end_ms = end_ms;
     }
 
     /// Whether `amount` more units keep to `limit`.
     #[must_use]
-    pub fn fit(&self, limit: u64, amount: u64, now: u64) -> Fit {
+    pub fn fit(&self, limit: u64, amount: u64, end_ms: u64, now: u64) -> Fit {
         if amount > limit {
             return Fit::Never;
         }
@@ -33,7 +33,7 @@ impl Budget {
         if self.used <= limit.saturating_sub(amount) {
             Fit::Now
         } else {
-            Fit::After(self.end_ms.saturating_sub(now))
+            Fit::After(end_ms.saturating_sub(now))
         }
     }
 
@@ -49,8 +49,8 @@ impl Budget {
 
     /// What is left of `limit`.
     #[must_use]
-    pub fn standing(&self, limit: u64, now: u64) -> Standing {
-        let reset_ms = if self.used == 0 { 0 } else { self.end_ms.saturating_sub(now) };
+    pub fn standing(&self, limit: u64, end_ms: u64, now: u64) -> Standing {
+        let reset_ms = if self.used == 0 { 0 } else { end_ms.saturating_sub(now) };
         Standing { remaining: limit.saturating_sub(self.used), reset_ms }
     }
 
@@ -79,20 +79,20 @@ mod tests {
 
     #[test]
     fn the_last_unit_fits_and_the_next_waits_for_the_end_of_the_period() {
-        assert_eq!(budget(9).fit(10, 1, 0), Fit::Now);
-        assert_eq!(budget(10).fit(10, 1, 400), Fit::After(600));
-        assert_eq!(budget(10).fit(10, 0, 400), Fit::Now);
+        assert_eq!(budget(9).fit(10, 1, END, 0), Fit::Now);
+        assert_eq!(budget(10).fit(10, 1, END, 400), Fit::After(600));
+        assert_eq!(budget(10).fit(10, 0, END, 400), Fit::Now);
     }
 
     #[test]
     fn more_than_the_limit_never_fits() {
-        assert_eq!(budget(0).fit(10, 11, 0), Fit::Never);
-        assert_eq!(budget(0).fit(0, 1, 0), Fit::Never);
+        assert_eq!(budget(0).fit(10, 11, END, 0), Fit::Never);
+        assert_eq!(budget(0).fit(0, 1, END, 0), Fit::Never);
     }
 
     #[test]
     fn the_largest_sum_is_refused_not_wrapped() {
-        assert_eq!(budget(MOST_UNITS).fit(MOST_UNITS, 1, 0), Fit::After(END));
+        assert_eq!(budget(MOST_UNITS).fit(MOST_UNITS, 1, END, 0), Fit::After(END));
         let mut full = budget(MOST_UNITS);
         full.correct(0, 5);
         full.take(u64::MAX);
@@ -105,8 +105,8 @@ mod tests {
         cell.take(10);
         cell.correct(10, 25);
         assert_eq!(cell.used(), 25);
-        assert_eq!(cell.standing(10, 400), Standing { remaining: 0, reset_ms: 600 });
-        assert_eq!(cell.fit(10, 1, 400), Fit::After(600));
+        assert_eq!(cell.standing(10, END, 400), Standing { remaining: 0, reset_ms: 600 });
+        assert_eq!(cell.fit(10, 1, END, 400), Fit::After(600));
     }
 
     #[test]
@@ -114,13 +114,13 @@ mod tests {
         let mut cell = budget(0);
         cell.take(10);
         cell.correct(10, 4);
-        assert_eq!(cell.fit(10, 6, 1), Fit::Now);
+        assert_eq!(cell.fit(10, 6, END, 1), Fit::Now);
     }
 
     #[test]
     fn a_lower_limit_applies_to_what_was_counted() {
-        assert_eq!(budget(8).fit(5, 1, 400), Fit::After(600));
-        assert_eq!(budget(8).standing(5, 400).remaining, 0);
-        assert_eq!(budget(8).fit(20, 12, 400), Fit::Now);
+        assert_eq!(budget(8).fit(5, 1, END, 400), Fit::After(600));
+        assert_eq!(budget(8).standing(5, END, 400).remaining, 0);
+        assert_eq!(budget(8).fit(20, 12, END, 400), Fit::Now);
     }
 }

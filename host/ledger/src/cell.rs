@@ -1,14 +1,15 @@
 //! A cell under whichever rule it has: what a store keeps under a name.
 //!
-//! `&mut self` spells `(cell, operation, now) -> (cell, answer)`. A store loads a cell (or makes a new one), calls
-//! `observe`, asks `fit` for every claim, and only then lets each cell `take`. It never decides anything itself.
+//! `&mut self` spells `(cell, operation, now) -> (cell, answer)`. A store loads a cell (or makes a new one), asks
+//! `fit` for every claim, and only if all fit lets each cell `take`. A question changes nothing but what `follow`
+//! does, so a store keeps cells only when something is held, moved or settled. It never decides anything itself.
 
 use std::sync::Arc;
 
 use crate::budget::Budget;
 use crate::slots::Slots;
 use crate::window::{Mark, Window};
-use crate::{Fit, Rule, Standing};
+use crate::{Fit, MOST_UNITS, Rule, Standing};
 
 /// The units one name has settled and holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,43 +33,51 @@ impl Cell {
         }
     }
 
-    /// Shows the cell the rule of a claim and the time. A cell of another kind of rule begins anew.
-    pub fn observe(&mut self, rule: Rule, now: u64) {
-        match (self, rule) {
-            (Self::Window(window), Rule::Window { period_ms, .. }) => window.observe(period_ms, now),
-            (Self::Budget(budget), Rule::Budget { end_ms, .. }) => budget.observe(end_ms),
-            (Self::Slots(slots), Rule::Slots { .. }) => slots.observe(now),
-            (other, _) => {
-                *other = Self::new(rule);
-                other.observe(rule, now);
-            }
+    /// Believes a clock that went back far, so that what was counted ages from there. Comes before every question;
+    /// true, very seldom: the cell has changed.
+    pub fn follow(&mut self, now: u64) -> bool {
+        match self {
+            Self::Window(window) => window.follow(now),
+            Self::Budget(_) | Self::Slots(_) => false,
         }
     }
 
-    /// Whether `amount` more units keep to `limit`.
+    /// Whether `amount` more units keep to the limit. To a claim of another kind of rule the cell is a new one.
     #[must_use]
-    pub fn fit(&self, limit: u64, amount: u64, now: u64) -> Fit {
-        match self {
-            Self::Window(window) => window.fit(limit, amount, now),
-            Self::Budget(budget) => budget.fit(limit, amount, now),
-            Self::Slots(slots) => slots.fit(limit, amount, now),
+    pub fn fit(&self, rule: Rule, amount: u64, now: u64) -> Fit {
+        let limit = rule.limit();
+        match (self, rule) {
+            (Self::Window(window), Rule::Window { period_ms, .. }) => {
+                window.seen(period_ms, now).fit(limit, amount, now)
+            }
+            (Self::Budget(budget), Rule::Budget { end_ms, .. }) => budget.fit(limit, amount, end_ms, now),
+            (Self::Slots(slots), Rule::Slots { .. }) => slots.fit(limit, amount, now),
+            _ => Self::new(rule).fit(rule, amount, now),
         }
     }
 
     /// Counts units that fit, for a hold whose lease ends at `until_ms`. The mark is kept with the hold, for its
     /// settlement.
-    pub fn take(&mut self, amount: u64, hold: &Arc<str>, until_ms: u64) -> Mark {
-        match self {
-            Self::Window(window) => window.take(amount),
-            Self::Budget(budget) => {
-                budget.take(amount);
-                Mark::default()
+    pub fn take(&mut self, rule: Rule, amount: u64, hold: &Arc<str>, until_ms: u64, now: u64) -> Mark {
+        match (&mut *self, rule) {
+            (Self::Window(window), Rule::Window { period_ms, .. }) => {
+                window.observe(period_ms, now);
+                return window.take(amount);
             }
-            Self::Slots(slots) => {
+            (Self::Budget(budget), Rule::Budget { end_ms, .. }) => {
+                budget.observe(end_ms);
+                budget.take(amount);
+            }
+            (Self::Slots(slots), Rule::Slots { .. }) => {
+                slots.observe(now);
                 slots.take(amount, hold, until_ms);
-                Mark::default()
+            }
+            _ => {
+                *self = Self::new(rule);
+                return self.take(rule, amount, hold, until_ms, now);
             }
         }
+        Mark::default()
     }
 
     /// Moves the end of a hold's lease. True: the cell has changed.
@@ -92,31 +101,35 @@ impl Cell {
         }
     }
 
-    /// What is left of `limit`.
+    /// What is left of the limit. To a claim of another kind of rule the cell is a new one.
     #[must_use]
-    pub fn standing(&self, limit: u64, now: u64) -> Standing {
-        match self {
-            Self::Window(window) => window.standing(limit, now),
-            Self::Budget(budget) => budget.standing(limit, now),
-            Self::Slots(slots) => slots.standing(limit, now),
+    pub fn standing(&self, rule: Rule, now: u64) -> Standing {
+        let limit = rule.limit();
+        match (self, rule) {
+            (Self::Window(window), Rule::Window { period_ms, .. }) => {
+                window.seen(period_ms, now).standing(limit, now)
+            }
+            (Self::Budget(budget), Rule::Budget { end_ms, .. }) => budget.standing(limit, end_ms, now),
+            (Self::Slots(slots), Rule::Slots { .. }) => slots.standing(limit, now),
+            _ => Self::new(rule).standing(rule, now),
         }
     }
 
     /// Units settled and held.
     #[must_use]
-    pub fn used(&self) -> u64 {
+    pub fn used(&self, now: u64) -> u64 {
         match self {
-            Self::Window(window) => window.used(),
+            Self::Window(window) => window.used(now),
             Self::Budget(budget) => budget.used(),
-            Self::Slots(slots) => slots.used(),
+            Self::Slots(slots) => slots.used(now),
         }
     }
 
     /// Whether what was held at `mark` is still among them.
     #[must_use]
-    pub fn counts(&self, mark: Mark) -> bool {
+    pub fn counts(&self, mark: Mark, now: u64) -> bool {
         match self {
-            Self::Window(window) => window.counts(mark),
+            Self::Window(window) => window.counts(mark, now),
             Self::Budget(_) | Self::Slots(_) => true,
         }
     }
@@ -142,21 +155,6 @@ impl Cell {
     /// what was spent is not known any more, so nothing is granted.
     #[must_use]
     pub fn closed(end_ms: u64) -> Self {
-        let mut budget = Budget::default();
-        budget.observe(end_ms);
-        budget.take(u64::MAX);
-        Self::Budget(budget)
-    }
-
-    /// The same cell as `now` finds it.
-    #[must_use]
-    pub fn seen(&self, now: u64) -> Self {
-        let mut cell = self.clone();
-        match &mut cell {
-            Self::Window(window) => window.observe(window.period_ms(), now),
-            Self::Slots(slots) => slots.observe(now),
-            Self::Budget(_) => {}
-        }
-        cell
+        Self::Budget(Budget::new(MOST_UNITS, end_ms))
     }
 }

@@ -55,17 +55,22 @@ pub mod breaker;
 pub mod budget;
 pub mod cell;
 mod entry;
+mod holds;
+mod journal;
 pub mod keys;
 mod memory;
 mod shelf;
 pub mod slots;
+mod snapshot;
 mod store;
 mod text;
 pub mod window;
 
-pub use books::{Books, CellState, Event, Journal, OpenHold, Part, Restored, Snapshot, Unkept};
+pub use books::Books;
 pub use entry::{Entry, Outcome, Price, scopes};
+pub use journal::{Event, Journal, Part, Restored, Unkept};
 pub use memory::Memory;
+pub use snapshot::{CellState, OpenHold, Snapshot};
 pub use store::{Breakers, Charges, Condition, Ledger, Pending, Query, Store, Unavailable};
 pub use text::NotAState;
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use crate::books::{Books, Event, Journal, Snapshot};
+use crate::books::Books;
 use crate::breaker::{Board, BreakerRule, Health, Passage};
 use crate::keys::{Digest, Found, Kept, Key, Keys, Scope};
 use crate::shelf::locked;
 use crate::store::{Breakers, Charges, Condition, Ledger, Pending, Query};
-use crate::{Charge, Claim, Entry, Hold, Position, Reservation, Settled, Standing};
+use crate::{Charge, Claim, Entry, Event, Hold, Journal, Position, Reservation, Settled, Snapshot, Standing};
 
 /// How many rows of the books are kept.
 const ROWS: usize = 10_000;

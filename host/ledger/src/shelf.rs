@@ -1,14 +1,25 @@
 //! Named entries in many small tables, each with a lock of its own, so that no single operation is ever long: a
 //! table that grows moves a thousandth of the entries, and dead ones are looked for one table at a time.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 /// With a million entries a table holds a thousand.
 const TABLES: usize = 1024;
 
-type Table<T> = HashMap<Arc<str>, T, Quick>;
+/// Names that are locked together without an allocation.
+const FEW: usize = 8;
+
+/// In a box, because a table is up to half empty.
+type Table<T> = HashTable<Box<Named<T>>>;
+
+struct Named<T> {
+    name: Arc<str>,
+    entry: T,
+}
 
 /// A map from names to entries.
 pub struct Shelf<T> {
@@ -16,38 +27,51 @@ pub struct Shelf<T> {
     hasher: Quick,
 }
 
-/// The tables of some names, locked together.
-pub struct Locked<'s, T> {
+/// Some names, and their tables locked together. An entry is asked for by the place of its name among them.
+pub struct Locked<'s, 'n, T> {
     hasher: Quick,
+    names: SmallVec<[Name<'n>; FEW]>,
     /// By the table's place, ascending.
-    tables: Vec<(usize, MutexGuard<'s, Table<T>>)>,
+    tables: SmallVec<[(usize, MutexGuard<'s, Table<T>>); FEW]>,
+}
+
+#[derive(Clone, Copy)]
+struct Name<'n> {
+    name: &'n str,
+    hash: u64,
+    /// Of its table.
+    place: usize,
 }
 
 impl<T> Shelf<T> {
     pub fn new() -> Self {
-        let hasher = Quick::new();
-        let tables = (0..TABLES).map(|_| Mutex::new(HashMap::with_hasher(hasher))).collect();
-        Self { tables, hasher }
+        let tables = (0..TABLES).map(|_| Mutex::new(HashTable::new())).collect();
+        Self { tables, hasher: Quick::new() }
     }
 
     /// Locks the tables of these names, always in the same order, so that two who lock several never wait for each
     /// other.
-    pub fn lock<'n>(&self, names: impl Iterator<Item = &'n str>) -> Locked<'_, T> {
-        let mut places: Vec<usize> = names.map(|name| self.hasher.place(name)).collect();
+    pub fn lock<'n>(&self, names: impl Iterator<Item = &'n str>) -> Locked<'_, 'n, T> {
+        let named = |name| {
+            let hash = self.hasher.hash_one(name);
+            Name { name, hash, place: place(hash) }
+        };
+        let names: SmallVec<[Name<'n>; FEW]> = names.map(named).collect();
+        let mut places: SmallVec<[usize; FEW]> = names.iter().map(|name| name.place).collect();
         places.sort_unstable();
         places.dedup();
         let tables = places.into_iter().filter_map(|place| Some((place, locked(self.tables.get(place)?))));
-        Locked { hasher: self.hasher, tables: tables.collect() }
+        Locked { hasher: self.hasher, names, tables: tables.collect() }
     }
 
     /// Drops what is not kept from one of the tables: the next round looks at the next one.
     pub fn sweep(&self, round: usize, mut keep: impl FnMut(&mut T) -> bool) {
         if let Some(table) = self.tables.get(round % TABLES) {
             let mut table = locked(table);
-            table.retain(|_, entry| keep(entry));
+            table.retain(|named| keep(&mut named.entry));
             if table.len() < table.capacity().wrapping_shr(3) {
                 let room = table.len().saturating_mul(2);
-                table.shrink_to(room);
+                table.shrink_to(room, |named| self.hasher.hash_one(&*named.name));
             }
         }
     }
@@ -55,35 +79,47 @@ impl<T> Shelf<T> {
     /// Visits every entry, table by table: what changes meanwhile is seen before or after its change.
     pub fn for_each(&self, mut visit: impl FnMut(&Arc<str>, &T)) {
         for table in &self.tables {
-            locked(table).iter().for_each(|(name, entry)| visit(name, entry));
+            locked(table).iter().for_each(|named| visit(&named.name, &named.entry));
         }
     }
 }
 
-impl<T> Locked<'_, T> {
-    /// An entry by one of the names that were locked.
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut T> {
-        self.table(name)?.get_mut(name)
+impl<T> Locked<'_, '_, T> {
+    /// The entry of the name at `index`, if there is one.
+    pub fn get(&self, index: usize) -> Option<&T> {
+        let Name { name, hash, place } = *self.names.get(index)?;
+        let (_, table) = self.tables.iter().find(|(at, _)| *at == place)?;
+        table.find(hash, |named| *named.name == *name).map(|named| &named.entry)
     }
 
-    /// The entry's shared name and the entry, made if it is not there. None: the name was not locked.
-    pub fn entry(&mut self, name: &str, make: impl FnOnce() -> T) -> Option<(Arc<str>, &mut T)> {
-        let table = self.table(name)?;
-        let shared =
-            table.get_key_value(name).map_or_else(|| Arc::from(name), |(shared, _)| Arc::clone(shared));
-        Some((Arc::clone(&shared), table.entry(shared).or_insert_with(make)))
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        let Name { name, hash, place } = *self.names.get(index)?;
+        let (_, table) = self.tables.iter_mut().find(|(at, _)| *at == place)?;
+        table.find_mut(hash, |named| *named.name == *name).map(|named| &mut named.entry)
     }
 
-    fn table(&mut self, name: &str) -> Option<&mut Table<T>> {
-        let wanted = self.hasher.place(name);
-        let mut tables = self.tables.iter_mut();
-        tables.find_map(|(place, table)| (*place == wanted).then_some(&mut **table))
+    /// The shared name at `index` and its entry, made if it is not there. None: there is no such name.
+    pub fn entry(&mut self, index: usize, make: impl FnOnce() -> T) -> Option<(Arc<str>, &mut T)> {
+        let Name { name, hash, place } = *self.names.get(index)?;
+        let (_, table) = self.tables.iter_mut().find(|(at, _)| *at == place)?;
+        let again = |named: &Box<Named<T>>| self.hasher.hash_one(&*named.name);
+        let found = table.entry(hash, |named| *named.name == *name, again);
+        let named =
+            found.or_insert_with(|| Box::new(Named { name: Arc::from(name), entry: make() })).into_mut();
+        Some((Arc::clone(&named.name), &mut named.entry))
     }
 }
 
 /// The lock of a table. Nothing under it panics; a poisoned one would still hold sound entries.
 pub fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The table of a name with this hash.
+fn place(hash: u64) -> usize {
+    // The low bits choose the slot inside a table, so the table is chosen by the next ones.
+    usize::try_from(hash.wrapping_shr(16)).unwrap_or(0) % TABLES
 }
 
 /// Hashes names a few times faster than the standard hasher: they are made by the server and its operator, not by
@@ -102,13 +138,6 @@ impl Default for Quick {
 impl Quick {
     pub fn new() -> Self {
         Self { state: RandomState::new().hash_one(TABLES) }
-    }
-
-    /// The table of a name.
-    fn place(&self, name: &str) -> usize {
-        // The low bits choose the slot inside a table, so the table is chosen by the next ones.
-        let hash = self.hash_one(name).wrapping_shr(16);
-        usize::try_from(hash).unwrap_or(0) % TABLES
     }
 
     fn mix(&mut self, word: u64) {
@@ -153,7 +182,7 @@ mod tests {
     use super::*;
 
     fn insert<T>(shelf: &Shelf<T>, name: &str, entry: T) {
-        shelf.lock([name].into_iter()).entry(name, || entry);
+        shelf.lock([name].into_iter()).entry(0, || entry);
     }
 
     #[test]
@@ -190,12 +219,12 @@ mod tests {
     fn entries_are_found_by_name_and_share_it() {
         let shelf = Shelf::new();
         let mut locked = shelf.lock(["a", "b", "a"].into_iter());
-        let (first, _) = locked.entry("a", || 1).unwrap();
-        let (again, value) = locked.entry("a", || 2).unwrap();
+        let (first, _) = locked.entry(0, || 1).unwrap();
+        let (again, value) = locked.entry(2, || 2).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(*value, 1);
-        *locked.get_mut("a").unwrap() = 3;
-        assert_eq!(locked.get_mut("a"), Some(&mut 3));
-        assert_eq!(locked.get_mut("b"), None);
+        *locked.get_mut(2).unwrap() = 3;
+        assert_eq!(locked.get(0), Some(&3));
+        assert_eq!((locked.get(1), locked.get(3)), (None, None));
     }
 }

@@ -30,10 +30,14 @@ impl Slots {
         &self.leases
     }
 
-    /// Forgets leases that have passed. Comes before every other operation of a claim.
+    /// Forgets leases that have passed. Comes before [`Slots::take`].
     pub fn observe(&mut self, now: u64) {
-        // no phantom refusal: a hold blocks no longer than its lease.
         self.leases.retain(|lease| lease.until_ms > now);
+    }
+
+    /// no phantom refusal: a hold blocks no longer than its lease.
+    fn counted(&self, now: u64) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().filter(move |lease| lease.until_ms > now)
     }
 
     /// Whether `amount` more units keep to `limit`, and else how long until they do if no hold ends before its lease.
@@ -43,12 +47,12 @@ impl Slots {
             return Fit::Never;
         }
         let room = limit.saturating_sub(amount);
-        let mut used = self.used();
+        let mut used = self.used(now);
         if used <= room {
             return Fit::Now;
         }
         let mut ends: Vec<(u64, u64)> =
-            self.leases.iter().map(|lease| (lease.until_ms, lease.units)).collect();
+            self.counted(now).map(|lease| (lease.until_ms, lease.units)).collect();
         ends.sort_unstable();
         for (until_ms, units) in ends {
             used = used.saturating_sub(units);
@@ -82,13 +86,17 @@ impl Slots {
     /// What is left of `limit`.
     #[must_use]
     pub fn standing(&self, limit: u64, now: u64) -> Standing {
-        Standing { remaining: limit.saturating_sub(self.used()), reset_ms: self.end_ms().saturating_sub(now) }
+        let last = self.counted(now).map(|lease| lease.until_ms).max();
+        Standing {
+            remaining: limit.saturating_sub(self.used(now)),
+            reset_ms: last.map_or(0, |until_ms| until_ms.saturating_sub(now)),
+        }
     }
 
     /// Units held.
     #[must_use]
-    pub fn used(&self) -> u64 {
-        self.leases.iter().fold(0, |sum, lease| sum.saturating_add(lease.units))
+    pub fn used(&self, now: u64) -> u64 {
+        self.counted(now).fold(0, |sum, lease| sum.saturating_add(lease.units))
     }
 
     /// From when on nothing counts: milliseconds since the epoch.
@@ -113,12 +121,11 @@ mod tests {
         assert_eq!(slots.fit(2, 3, 0), Fit::Never);
         assert_eq!(slots.standing(2, 50), Standing { remaining: 0, reset_ms: 250 });
         slots.renew("a", 200);
-        slots.observe(199);
-        assert_eq!(slots.used(), 2);
+        assert_eq!(slots.used(199), 2);
         slots.observe(200);
         assert_eq!(slots.fit(2, 1, 200), Fit::Now);
         slots.free("b");
-        assert_eq!((slots.used(), slots.end_ms()), (0, 0));
+        assert_eq!((slots.used(0), slots.end_ms()), (0, 0));
     }
 
     #[test]

@@ -23,8 +23,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Holds every claim, or none.
     ///
     /// The hold stays open until it is settled or until its lease has passed. Repeated for a hold that is open,
-    /// or that was lately settled, it takes nothing more and is answered as granted. A claim carries its cell's
-    /// rule, which may differ from the one before: the new limit is applied to what the cell has counted.
+    /// or that was lately closed, it takes nothing more and is answered as granted. A claim carries its cell's
+    /// rule, which may differ from the one before: the new limit is applied to what the cell has counted. A refusal
+    /// changes nothing, except that a window believes a clock that went back by more than its period.
     fn reserve<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Reservation>;
 
     /// Waits until everything up to this position survives a crash. No byte of an answer may reach the client
@@ -34,13 +35,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// Moves an open hold's lease to at least `now + lease_ms`. False: the hold is not open (any more).
     fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool>;
 
-    /// Closes the hold named by the entry's `request_id` with what it really cost, and writes the entry.
+    /// Closes the hold named by the entry's `request_id` with what it really cost, and writes the entry. If its lease
+    /// has passed, it is closed as [`Ledger::expire`] would have done.
     fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled>;
 
     /// Closes every hold whose lease has passed and writes its row; says how many. Called every second or so.
     fn expire(&self, now: u64) -> Pending<'_, usize>;
 
-    /// What is left for each claim, whatever its amount. Takes nothing.
+    /// What is left for each claim, whatever its amount. Changes no more than a refusal does.
     fn standings<'a>(&'a self, claims: &'a [Claim], now: u64) -> Pending<'a, Vec<Standing>>;
 
     /// Waits until everything done so far survives a crash. Called before the server ends.

@@ -8,6 +8,10 @@
 //! until it catches up; one that goes back further is believed, and what was counted then ages from there. Neither
 //! admits early. A clock that jumps ahead is believed.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
 use crate::{Fit, MOST_UNITS, Standing};
 
 /// Buckets per period.
@@ -20,8 +24,8 @@ pub struct Window {
     latest_ms: u64,
     /// How often buckets were moved: a mark made before no longer says where its units are.
     moves: u32,
-    /// In ascending order, none empty.
-    buckets: Vec<Bucket>,
+    /// In ascending order, none empty. Most windows are seldom used: the first needs no room of its own.
+    buckets: SmallVec<[Bucket; 1]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,16 +63,35 @@ impl Window {
         self.buckets.iter().map(|bucket| (bucket.index, bucket.units))
     }
 
-    /// Shows the cell the time and the period of the latest claim, and forgets what has passed. Comes before every
-    /// other operation of a claim.
+    /// The window as a claim of this period finds it: itself, unless the period moves its buckets.
+    #[must_use]
+    pub fn seen(&self, period_ms: u64, now: u64) -> Cow<'_, Self> {
+        if period_ms.max(1) == self.period_ms {
+            return Cow::Borrowed(self);
+        }
+        let mut seen = self.clone();
+        seen.observe(period_ms, now);
+        Cow::Owned(seen)
+    }
+
+    /// Believes a clock that went back by more than a period. Comes before every question, or a full window would
+    /// never age. True: its buckets were moved.
+    pub fn follow(&mut self, now: u64) -> bool {
+        let is_back = now.saturating_add(self.period_ms) < self.latest_ms;
+        if is_back {
+            self.go_back(now);
+        }
+        is_back
+    }
+
+    /// Shows the cell the time and the period of a claim, and forgets what has passed. Comes before
+    /// [`Window::take`].
     pub fn observe(&mut self, period_ms: u64, now: u64) {
         let period_ms = period_ms.max(1);
         if period_ms != self.period_ms {
             self.change_period(period_ms);
         }
-        if now.saturating_add(period_ms) < self.latest_ms {
-            self.go_back(now);
-        }
+        self.follow(now);
         self.latest_ms = self.latest_ms.max(now);
         let passed = self.buckets.iter().take_while(|b| self.expiry(b.index) <= self.latest_ms).count();
         if passed > 0 {
@@ -86,7 +109,7 @@ impl Window {
         // What may stay counted for the amount to fit: the newest buckets, as long as they have room.
         let room = limit.saturating_sub(amount);
         let mut stays = 0_u64;
-        for bucket in self.buckets.iter().rev() {
+        for bucket in self.counted(now) {
             stays = stays.saturating_add(bucket.units);
             if stays > room {
                 return Fit::After(self.expiry(bucket.index).saturating_sub(now));
@@ -120,14 +143,15 @@ impl Window {
     /// What is left of `limit`.
     #[must_use]
     pub fn standing(&self, limit: u64, now: u64) -> Standing {
-        let reset_ms = self.buckets.last().map_or(0, |bucket| self.expiry(bucket.index).saturating_sub(now));
-        Standing { remaining: limit.saturating_sub(self.used()), reset_ms }
+        let newest = self.counted(now).next();
+        let reset_ms = newest.map_or(0, |bucket| self.expiry(bucket.index).saturating_sub(now));
+        Standing { remaining: limit.saturating_sub(self.used(now)), reset_ms }
     }
 
     /// Units settled and held that the window still counts.
     #[must_use]
-    pub fn used(&self) -> u64 {
-        self.buckets.iter().fold(0_u64, |sum, bucket| sum.saturating_add(bucket.units)).min(MOST_UNITS)
+    pub fn used(&self, now: u64) -> u64 {
+        self.counted(now).fold(0_u64, |sum, bucket| sum.saturating_add(bucket.units)).min(MOST_UNITS)
     }
 
     /// From when on nothing that was ever counted or claimed here counts: milliseconds since the epoch. The cell is
@@ -139,8 +163,8 @@ impl Window {
 
     /// Whether units counted at `mark` are surely still counted.
     #[must_use]
-    pub fn counts(&self, mark: Mark) -> bool {
-        mark.moves == self.moves && self.expiry(self.bucket_of(mark.at_ms)) > self.latest_ms
+    pub fn counts(&self, mark: Mark, now: u64) -> bool {
+        mark.moves == self.moves && self.expiry(self.bucket_of(mark.at_ms)) > self.latest_ms.max(now)
     }
 
     /// Milliseconds, as claimed last.
@@ -165,6 +189,11 @@ impl Window {
     /// The first moment that no longer counts the bucket.
     fn expiry(&self, index: u64) -> u64 {
         self.last_moment(index).saturating_add(self.period_ms)
+    }
+
+    /// The buckets that count at `now`, the newest first.
+    fn counted(&self, now: u64) -> impl Iterator<Item = &Bucket> {
+        self.buckets.iter().rev().take_while(move |bucket| self.expiry(bucket.index) > now)
     }
 
     fn count(&mut self, index: u64, units: u64) {
@@ -210,7 +239,7 @@ impl Window {
         }
     }
 
-    /// Believes a clock that went back: every bucket keeps at least its distance to the latest moment.
+    /// Moves the buckets with the clock: every bucket keeps at least its distance to the latest moment.
     fn go_back(&mut self, now: u64) {
         let distance = self.latest_ms.saturating_sub(now).checked_div(self.width()).unwrap_or(0);
         let newest = self.bucket_of(now);
@@ -224,165 +253,4 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One minute: buckets of two seconds.
-    const MINUTE: u64 = 60_000;
-
-    fn at(now: u64, taken: &[(u64, u64)]) -> Window {
-        let mut window = Window::default();
-        for (moment, amount) in taken {
-            window.observe(MINUTE, *moment);
-            window.take(*amount);
-        }
-        window.observe(MINUTE, now);
-        window
-    }
-
-    #[test]
-    fn never_over_admit_until_a_whole_period_has_passed() {
-        let start = 1_000_000;
-        let taken = [(start, 10)];
-        assert_eq!(at(start, &taken).fit(10, 1, start), Fit::After(61_999));
-        assert_eq!(at(start + MINUTE - 1, &taken).fit(10, 1, start + MINUTE - 1), Fit::After(2_000));
-        assert_eq!(at(start + 61_998, &taken).fit(10, 1, start + 61_998), Fit::After(1));
-        assert_eq!(at(start + 61_999, &taken).fit(10, 10, start + 61_999), Fit::Now);
-    }
-
-    #[test]
-    fn a_unit_is_forgotten_at_most_a_thirtieth_of_the_period_late() {
-        for period in [1, 2, 29, 30, 31, 59, 61, 1_000, MINUTE, 86_400_000] {
-            for moment in [0, 1, 12_345, 1_999, 2_000, 1_700_000_000_123] {
-                let mut window = Window::default();
-                window.observe(period, moment);
-                window.take(1);
-                let Fit::After(wait) = window.fit(1, 1, moment) else { panic!("{window:?} admits early") };
-                assert!(wait >= period && wait - period <= period / 30, "{wait} for {period} at {moment}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_wait_ends_when_enough_has_passed_not_when_all_has() {
-        let window = at(40_000, &[(0, 3), (10_000, 3), (20_000, 3)]);
-        assert_eq!(window.fit(10, 1, 40_000), Fit::Now);
-        assert_eq!(window.fit(10, 2, 40_000), Fit::After(61_999 - 40_000));
-        assert_eq!(window.fit(10, 7, 40_000), Fit::After(71_999 - 40_000));
-        assert_eq!(window.fit(10, 10, 40_000), Fit::After(81_999 - 40_000));
-        assert_eq!(window.fit(10, 11, 40_000), Fit::Never);
-    }
-
-    #[test]
-    fn at_most_31_buckets_are_remembered() {
-        for period in [1, 7, 30, 31, 899, MINUTE] {
-            let mut window = Window::default();
-            for moment in 0..(period * 3).min(200_000) {
-                window.observe(period, moment);
-                window.take(1);
-                assert!(window.buckets.len() <= 31, "{} for {period}", window.buckets.len());
-            }
-        }
-    }
-
-    #[test]
-    fn a_settlement_gives_back_in_the_bucket_of_the_hold() {
-        let mut window = at(0, &[]);
-        let early = window.take(6);
-        window.observe(MINUTE, 30_000);
-        window.take(4);
-        window.correct(early, 6, 1);
-        assert_eq!(window.used(), 5);
-        assert_eq!(window.fit(10, 5, 30_000), Fit::Now);
-        assert_eq!(window.fit(10, 6, 30_000), Fit::After(31_999));
-        assert_eq!(window.fit(10, 7, 30_000), Fit::After(61_999));
-    }
-
-    #[test]
-    fn a_settlement_above_the_hold_counts_from_the_hold() {
-        let mut window = at(0, &[]);
-        let mark = window.take(1);
-        window.observe(MINUTE, 30_000);
-        window.correct(mark, 1, 21);
-        assert_eq!(window.standing(10, 30_000), Standing { remaining: 0, reset_ms: 31_999 });
-        window.observe(MINUTE, 61_999);
-        assert_eq!(window.used(), 0);
-    }
-
-    #[test]
-    fn a_settlement_after_the_period_changes_nothing() {
-        let mut window = at(0, &[]);
-        let mark = window.take(5);
-        window.observe(MINUTE, 70_000);
-        window.take(2);
-        for real in [0, 5, 9] {
-            window.correct(mark, 5, real);
-            assert_eq!(window.used(), 2);
-        }
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_within_a_period_stands_still() {
-        let mut window = at(100_000, &[(100_000, 10)]);
-        window.observe(MINUTE, 99_000);
-        assert_eq!(window.fit(10, 1, 99_000), Fit::After(161_999 - 99_000));
-        let mark = window.take(0);
-        assert_eq!(mark.at_ms, 100_000);
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_further_is_believed_and_blocks_one_period() {
-        for back in [0, 999, 1_000, 1_001, 55_555] {
-            let mut window = at(10_000_000, &[(9_990_000, 4), (10_000_000, 6)]);
-            window.observe(MINUTE, back);
-            assert_eq!(window.used(), 10);
-            let Fit::After(wait) = window.fit(10, 10, back) else { panic!("admits early") };
-            assert!((MINUTE..MINUTE + 2_000).contains(&wait), "{wait}");
-            let Fit::After(wait) = window.fit(10, 4, back) else { panic!("admits early") };
-            assert!((MINUTE - 10_000..MINUTE + 2_000).contains(&wait), "{wait}");
-        }
-    }
-
-    #[test]
-    fn a_hold_from_before_the_clock_went_back_is_not_given_back_elsewhere() {
-        let mut window = at(10_000_000, &[]);
-        let mark = window.take(6);
-        window.observe(MINUTE, 1_000);
-        window.correct(mark, 6, 0);
-        assert_eq!(window.used(), 6);
-        window.correct(mark, 6, 7);
-        assert_eq!(window.used(), 7);
-    }
-
-    #[test]
-    fn another_period_forgets_nothing_early() {
-        for period in [1_000, 45_000, 90_000, 3_600_000] {
-            let taken = [(1_000, 1), (25_000, 2), (59_000, 4)];
-            let mut window = at(59_000, &taken);
-            window.observe(period, 59_000);
-            for now in 59_000..59_000 + 2 * period.min(200_000) {
-                window.observe(period, now);
-                let live = taken.iter().filter(|(moment, _)| moment + period > now).map(|(_, units)| units);
-                assert!(window.used() >= live.sum(), "at {now} of {period}");
-            }
-        }
-    }
-
-    #[test]
-    fn extreme_numbers_neither_wrap_nor_admit() {
-        let mut window = Window::default();
-        window.observe(u64::MAX, u64::MAX);
-        window.take(u64::MAX);
-        window.take(u64::MAX);
-        assert_eq!(window.used(), MOST_UNITS);
-        assert!(window.fit(MOST_UNITS, 1, u64::MAX) > Fit::Now);
-        window.observe(0, 5);
-        assert_eq!(window.period_ms(), 1);
-    }
-
-    #[test]
-    fn a_cell_is_over_when_all_it_could_hold_has_passed() {
-        let window = at(1_000, &[(1_000, 1)]);
-        assert_eq!(window.end_ms(), 61_999);
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -155,6 +156,38 @@ fn random_operations_are_answered_as_the_naive_ledger_does() {
             }
         }
     }
+}
+
+#[test]
+fn random_operations_are_answered_the_same_again_and_reach_every_answer() {
+    let (first, second) = (Memory::new(), Memory::new());
+    let mut seen = String::new();
+    for (number, operation) in Operations::new(1).take(30_000).enumerate() {
+        let answer = ready(apply(&first, &operation));
+        // Where the cells lie differs from store to store.
+        assert_eq!(answer, ready(apply(&second, &operation)), "operation {number}: {operation:?}");
+        if number < 20_000 {
+            writeln!(seen, "{answer:?}").unwrap();
+        }
+    }
+    for answer in [
+        "Granted",
+        "retry_after_ms: Some",
+        "retry_after_ms: None",
+        "Done",
+        "Already",
+        "Unknown",
+        "Renewed(true)",
+        "Renewed(false)",
+        "Expired(0)",
+        "Expired(3)",
+        "probe: true",
+        "Wait(",
+        "Standings",
+    ] {
+        assert!(seen.contains(answer), "{answer} was never answered");
+    }
+    assert_eq!(ready(all_rows(&first)).len(), ready(all_rows(&second)).len());
 }
 
 /// Lets the store look for what is over often enough to see every table.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tollgate_ledger::{Charge, Claim, Hold, Reservation, Rule, Settled, Standing, Store};
 
 use crate::terms::{
-    END, LEASE, NOW, budget, entry, granted, is_granted, placeless, remaining, reserve, settle, standing,
-    together, window,
+    END, LEASE, NOW, budget, entry, granted, is_granted, placeless, remaining, reserve, settle, slots,
+    standing, together, window,
 };
 
 pub async fn never_over_admit_is_kept_by_a_budget(store: &dyn Store) {
@@ -147,8 +147,23 @@ pub async fn standings_take_nothing(store: &dyn Store) {
     assert!(granted(store, "two", &[budget("b", 10, 3), window("w", 10, 3)], NOW).await);
 }
 
+pub async fn a_question_or_a_refusal_changes_nothing(store: &dyn Store) {
+    assert!(granted(store, "one", &[budget("b", 10, 7), window("w", 10, 7), slots("s", 10, 7)], NOW).await);
+    let later = NOW + 3 * LEASE;
+    let day = Claim { rule: Rule::Window { limit: 9, period_ms: 86_400_000 }, ..window("w", 0, 9) };
+    for claim in [day, budget("b", 9, 9), slots("s", 6, 7), budget("w", 1, 2), window("s", 1, 2)] {
+        standing(store, claim.clone(), later).await;
+        assert!(!granted(store, "two", &[claim], NOW + 10).await);
+    }
+    // Nobody has seen the later moment: not even what passed until then is forgotten.
+    for claim in [budget("b", 10, 4), window("w", 10, 4), slots("s", 10, 4)] {
+        assert_eq!(remaining(store, claim.clone(), NOW).await, 3, "{claim:?}");
+        assert!(!granted(store, "three", &[claim], NOW).await);
+    }
+}
+
 pub async fn a_cell_that_was_never_claimed_is_empty(store: &dyn Store) {
-    for claim in [budget("b", 10, 3), window("w", 10, 3), crate::slots("s", 10, 3)] {
+    for claim in [budget("b", 10, 3), window("w", 10, 3), slots("s", 10, 3)] {
         let empty = Standing { remaining: 10, reset_ms: 0 };
         assert_eq!(standing(store, claim.clone(), NOW).await, empty);
         assert_eq!(standing(store, claim, NOW).await, empty);

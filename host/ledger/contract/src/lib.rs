@@ -70,6 +70,7 @@ sentences! { $
         a_new_limit_applies_to_the_kept_cell
         no_claims_are_always_granted
         standings_take_nothing
+        a_question_or_a_refusal_changes_nothing
         a_cell_that_was_never_claimed_is_empty
     }
     windows {
