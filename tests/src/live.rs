@@ -9,7 +9,12 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tollgate::{Gateway, NotLoaded, PolicySource, Server};
-use tollgate_ledger::{Charge, Claim, Ledger, Memory, Pending, Reservation, Settled, Unavailable};
+use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
+use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
+use tollgate_ledger::{
+    Breakers, Charge, Charges, Claim, Condition, Entry, Hold, Ledger, Memory, Pending, Position, Query,
+    Reservation, Settled, Standing, Store, Unavailable,
+};
 
 use crate::driver::Driver;
 use crate::outcome::{Outcome, Received, problem_line};
@@ -48,11 +53,12 @@ impl Driver for Host {
         let provider = Provider::start(&setup::upstreams(&config), &vector.provider);
         let now = vector.now.ms;
         let memory = Arc::new(books::before(&vector.ledger, now));
-        let ledger: Arc<dyn Ledger> =
+        vector.stored.iter().for_each(|stored| stored.keep(&*memory));
+        let store: Arc<dyn Store> =
             if vector.ledger_unavailable { Arc::new(Down) } else { Arc::<Memory>::clone(&memory) };
         let gateway = Gateway::builder(provider.place(&config))
             .policy(PolicySource::Embedded)
-            .ledger(ledger)
+            .store(store)
             .clock(move || now)
             .request_ids(|| REQUEST_ID.to_owned())
             .build();
@@ -128,15 +134,81 @@ impl Down {
 }
 
 impl Ledger for Down {
-    fn reserve<'a>(&'a self, _: &'a str, _: &'a [Claim], _: u64, _: u64) -> Pending<'a, Reservation> {
+    fn reserve<'a>(&'a self, _: Hold<'a>, _: u64) -> Pending<'a, Reservation> {
         Self::answer()
     }
 
-    fn settle<'a>(&'a self, _: &'a str, _: Charge<'a>, _: u64) -> Pending<'a, Settled> {
+    fn durable(&self, _: Position) -> Pending<'_, ()> {
         Self::answer()
     }
 
     fn renew<'a>(&'a self, _: &'a str, _: u64, _: u64) -> Pending<'a, bool> {
+        Self::answer()
+    }
+
+    fn settle<'a>(&'a self, _: &'a Arc<Entry>, _: Charge<'a>, _: u64) -> Pending<'a, Settled> {
+        Self::answer()
+    }
+
+    fn expire(&self, _: u64) -> Pending<'_, usize> {
+        Self::answer()
+    }
+
+    fn standings<'a>(&'a self, _: &'a [Claim], _: u64) -> Pending<'a, Vec<Standing>> {
+        Self::answer()
+    }
+
+    fn flush(&self) -> Pending<'_, ()> {
+        Self::answer()
+    }
+
+    fn condition(&self) -> Condition {
+        Condition::Down("down for a test".into())
+    }
+}
+
+impl Breakers for Down {
+    fn ask<'a>(&'a self, _: &'a str, _: BreakerRule, _: u64) -> Pending<'a, Passage> {
+        Self::answer()
+    }
+
+    fn tell<'a>(&'a self, _: &'a str, _: BreakerRule, _: u64, _: Health, _: u64) -> Pending<'a, ()> {
+        Self::answer()
+    }
+}
+
+impl Charges for Down {
+    fn charges<'a>(&'a self, _: &'a Query) -> Pending<'a, Vec<Entry>> {
+        Self::answer()
+    }
+}
+
+impl Keys for Down {
+    fn find<'a>(&'a self, _: &'a Digest) -> Pending<'a, Option<Found>> {
+        Self::answer()
+    }
+
+    fn key<'a>(&'a self, _: &'a str) -> Pending<'a, Option<Key>> {
+        Self::answer()
+    }
+
+    fn keys(&self) -> Pending<'_, Vec<Key>> {
+        Self::answer()
+    }
+
+    fn keep_key<'a>(&'a self, _: &'a Key) -> Pending<'a, Kept> {
+        Self::answer()
+    }
+
+    fn scope<'a>(&'a self, _: &'a str) -> Pending<'a, Option<Scope>> {
+        Self::answer()
+    }
+
+    fn scopes(&self) -> Pending<'_, Vec<Scope>> {
+        Self::answer()
+    }
+
+    fn keep_scope<'a>(&'a self, _: &'a Scope) -> Pending<'a, Kept> {
         Self::answer()
     }
 }

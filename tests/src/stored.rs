@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use tollgate_ledger::keys::{self, Kept, Keys};
 use tollgate_policy::message::{Header, Limits, Principal, Priority, Scope};
 
+use crate::books;
 use crate::vector::Instant;
 
 /// A key in the shell's store.
@@ -67,6 +70,26 @@ impl Stored {
         }
     }
 
+    /// Puts it into a server's store.
+    pub fn keep(&self, store: &dyn Keys) {
+        let digest = Sha256::digest(&self.secret).into();
+        let mut key = keys::Key::new(&self.key, digest, 0);
+        key.limits = self.limits.kept();
+        key.models.clone_from(&self.models);
+        key.priority = match self.priority {
+            Urgency::Urgent => keys::Priority::Urgent,
+            Urgency::Normal => keys::Priority::Normal,
+            Urgency::Batch => keys::Priority::Batch,
+        };
+        key.expires_ms = self.expires.map(|expires| expires.ms);
+        key.revoked_ms = self.revoked.then_some(0);
+        assert_eq!(books::now(store.keep_key(&key)), Kept::Done, "two keys of one name or secret");
+        for (name, limits) in &self.scopes {
+            let scope = keys::Scope { name: name.clone(), limits: limits.kept(), version: 0 };
+            assert_eq!(books::now(store.keep_scope(&scope)), Kept::Done, "two scopes of one name");
+        }
+    }
+
     /// Whether these headers present it. A shell compares digests.
     pub fn is_presented(&self, headers: &[Header]) -> bool {
         headers.iter().any(|header| header.value.split(' ').any(|word| word == self.secret))
@@ -74,6 +97,11 @@ impl Stored {
 }
 
 impl Written {
+    fn kept(&self) -> keys::Limits {
+        let Limits { requests, tokens, concurrent, budgets } = self.limits();
+        keys::Limits { requests, tokens, concurrent, budgets }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             requests: self.requests.clone(),

@@ -53,7 +53,7 @@ impl Stand {
         let ledger = Arc::new(Memory::new());
         let gateway = Gateway::builder(provider.place(CONFIG))
             .policy(PolicySource::File(component()))
-            .ledger(Arc::<Memory>::clone(&ledger))
+            .store(Arc::<Memory>::clone(&ledger))
             .build()
             .unwrap();
         let running = Some(Running::start(&runtime, gateway));

@@ -38,7 +38,7 @@ impl Live {
     fn start(config: String) -> Self {
         let runtime = Runtime::new().unwrap();
         let ledger = Arc::new(Memory::new());
-        let gateway = Gateway::builder(config).ledger(Arc::<Memory>::clone(&ledger)).build().unwrap();
+        let gateway = Gateway::builder(config).store(Arc::<Memory>::clone(&ledger)).build().unwrap();
         let running = Running::start(&runtime, gateway.clone());
         Self { runtime, running, gateway, ledger }
     }

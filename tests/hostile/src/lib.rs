@@ -6,7 +6,7 @@
 
 use exports::tollgate::policy::policy::{
     Admission, Admitted, Answered, Attempt, Claim, Edit, Ending, Failure, Fed, Guest, GuestGateway, Head,
-    Header, Identified, Identity, Loaded, Output, Piece, Problem, Relay, Reply, Retry, Rule, Settings,
+    Header, Identified, Identity, Limit, Loaded, Output, Piece, Price, Principal, Problem, Relay, Reply, Retry, Rule, Settings,
     Settlement, Target, Usage, Verdict, Window,
 };
 
@@ -124,6 +124,23 @@ fn reply(act: Act, status: u16, text: &str) -> Reply {
     reply
 }
 
+fn usage(key: String, model: String, upstream: Option<String>) -> Usage {
+    Usage {
+        key,
+        model,
+        upstream,
+        upstream_model: None,
+        input_tokens: 0,
+        cached_input_tokens: 0,
+        output_tokens: 0,
+        reasoning_tokens: 0,
+        estimated: false,
+        charge: 0,
+        currency: "JPY".into(),
+        price: Price { input: 0, cached_input: 0, output: 0 },
+    }
+}
+
 fn text(ticket: &[u8]) -> String {
     String::from_utf8_lossy(ticket).into_owned()
 }
@@ -157,7 +174,15 @@ impl GuestGateway for Hostile {
         }
     }
 
-    fn admit(&self, ticket: Vec<u8>, _body: Vec<u8>, _now: u64) -> Admission {
+    fn callers(&self) -> Vec<Principal> {
+        Vec::new()
+    }
+
+    fn limits(&self, _caller: Principal, _now: u64) -> Result<Vec<Limit>, Vec<Problem>> {
+        Ok(Vec::new())
+    }
+
+    fn admit(&self, ticket: Vec<u8>, _caller: Option<Principal>, _body: Vec<u8>, _now: u64) -> Admission {
         let act = act(&text(&ticket), "admit");
         if matches!(act, Act::Giant | Act::Headers) {
             return Admission::Reply(reply(act, 200, ""));
@@ -166,8 +191,10 @@ impl GuestGateway for Hostile {
             Act::Nonsense => vec![Edit { start: 9_000_000, end: 3, bytes: vec![] }],
             _ => Vec::new(),
         };
+        let usage = usage("anyone".into(), text(&ticket), None);
         Admission::Admitted(Admitted {
             ticket,
+            usage,
             claims: vec![Claim {
                 cell: "requests:all".into(),
                 rule: Rule::Window(Window { limit: 1_000_000, period_ms: 60_000 }),
@@ -208,19 +235,11 @@ impl GuestGateway for Hostile {
         let used = u64::from(!matches!(ending, Ending::Undispatched));
         Settlement {
             amounts: if act == Act::Nonsense { vec![1; 5] } else { vec![used] },
-            usage: Usage {
-                key: if act == Act::Giant { "k".repeat(200 << 20) } else { "anyone".into() },
-                model: text(&ticket),
-                upstream: Some(self.upstream.clone()),
-                upstream_model: None,
-                input_tokens: 0,
-                cached_input_tokens: 0,
-                output_tokens: 0,
-                reasoning_tokens: 0,
-                estimated: false,
-                charge: 0,
-                currency: "JPY".into(),
-            },
+            usage: usage(
+                if act == Act::Giant { "k".repeat(200 << 20) } else { "anyone".into() },
+                text(&ticket),
+                Some(self.upstream.clone()),
+            ),
         }
     }
 

@@ -35,7 +35,7 @@ pub fn read(connection: &Connection, path: &Path, before: u64) -> Result<Recover
     let counters = "SELECT name, state FROM counters WHERE ends_at_ms > ?1";
     each(connection, path, counters, integer(before), |row| {
         let (name, state) = (row.get::<_, String>(0)?, row.get_ref(1)?.as_str()?);
-        let cell = state.parse().map_err(|cause| wrong(format!("counters, {name}: {cause}")))?;
+        let cell = state.parse().map_err(|cause| Wrong::Row(format!("counters, {name}: {cause}")))?;
         recovered.cells.push((name, cell));
         Ok(())
     })?;
@@ -77,13 +77,9 @@ impl<E: Into<rusqlite::Error>> From<E> for Wrong {
     }
 }
 
-fn wrong(reason: String) -> Wrong {
-    Wrong::Row(reason)
-}
-
 fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize, number: i64) -> Result<T, Wrong> {
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|cause| wrong(format!("holds, number {number}: {cause}")))
+    serde_json::from_str(text).map_err(|cause| Wrong::Row(format!("holds, number {number}: {cause}")))
 }
 
 fn each(

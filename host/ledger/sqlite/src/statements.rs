@@ -76,7 +76,7 @@ impl<'c> Statements<'c> {
             Cell::Budget(_) => "budget",
             Cell::Slots(_) => "slots",
         };
-        // As the cell was when it last changed: nothing is asked at a later time.
+        // At its last change it has forgotten what had passed by then, and no more.
         let (used, ends_at_ms) = (integer(cell.used(0)), integer(cell.end_ms()));
         self.keep_cell.execute(params![name, kind, used, ends_at_ms, self.text]).map(drop)
     }
