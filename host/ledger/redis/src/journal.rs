@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tollgate_ledger::{Charge, Entry, Unavailable};
 
-use crate::link::BOUND;
 use crate::options::NotOpened;
 
 /// Lines of one [`Batch`].
@@ -87,17 +87,19 @@ pub struct Journal {
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     length: Arc<AtomicU64>,
+    /// How long a caller waits for the disk.
+    bound: Duration,
 }
 
 enum Command {
     Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
     Read { from: u64, batch: oneshot::Sender<io::Result<Batch>> },
-    Clear { at: u64, done: oneshot::Sender<io::Result<()>> },
+    Clear { at: u64, done: oneshot::Sender<io::Result<bool>> },
 }
 
 impl Journal {
     /// Opens or makes the file, and takes it for this process alone.
-    pub fn open(path: &Path) -> Result<Self, NotOpened> {
+    pub fn open(path: &Path, bound: Duration) -> Result<Self, NotOpened> {
         let wrong = |error: io::Error| NotOpened(format!("the journal {}: {error}", path.display()));
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
         match file.try_lock() {
@@ -116,7 +118,7 @@ impl Journal {
         let (commands, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("ledger-journal".to_owned());
         let thread = thread.spawn(move || owner.serve(&inbox)).map_err(wrong)?;
-        Ok(Self { commands: Some(commands), thread: Some(thread), length })
+        Ok(Self { commands: Some(commands), thread: Some(thread), length, bound })
     }
 
     /// Whether nothing waits.
@@ -132,9 +134,9 @@ impl Journal {
             serde_json::to_writer(&mut bytes, line).map_err(|error| unavailable(&error.into()))?;
             bytes.push(b'\n');
         }
-        match timeout(BOUND, self.told(|done| Command::Append { lines: bytes, done })).await {
+        match timeout(self.bound, self.told(|done| Command::Append { lines: bytes, done })).await {
             Ok(kept) => kept,
-            Err(_) => Err(Unavailable::new("the journal was not written within 250 ms")),
+            Err(_) => Err(Unavailable::new(format!("the journal was not written within {:?}", self.bound))),
         }
     }
 
@@ -143,8 +145,8 @@ impl Journal {
         self.told(|batch| Command::Read { from, batch }).await
     }
 
-    /// Empties the file, if nothing was appended since it ended `at` this place.
-    pub async fn clear(&self, at: u64) -> Result<(), Unavailable> {
+    /// Empties the file, if nothing was appended since it ended `at` this place. True: it is empty.
+    pub async fn clear(&self, at: u64) -> Result<bool, Unavailable> {
         self.told(|done| Command::Clear { at, done }).await
     }
 
@@ -237,13 +239,14 @@ impl Owner {
         Ok(batch)
     }
 
-    fn clear(&mut self, at: u64) -> io::Result<()> {
-        if self.length.load(Ordering::Acquire) == at {
+    fn clear(&mut self, at: u64) -> io::Result<bool> {
+        let all = self.length.load(Ordering::Acquire) == at;
+        if all {
             self.file.set_len(0)?;
             self.file.sync_data()?;
             self.length.store(0, Ordering::Release);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Reads all of it: what cannot be read is better known before the first exchange.
@@ -302,20 +305,19 @@ mod tests {
             line("c", Cost::Nothing),
             record,
         ];
-        let journal = Journal::open(&path).unwrap();
+        let journal = Journal::open(&path, Duration::MAX).unwrap();
         for lines in lines.chunks(3) {
             journal.append(lines).await.unwrap();
         }
         drop(journal);
-        let journal = Journal::open(&path).unwrap();
+        let journal = Journal::open(&path, Duration::MAX).unwrap();
         let batch = journal.read(0).await.unwrap();
         assert_eq!(batch.lines, lines);
         journal.append(&lines[..1]).await.unwrap();
-        journal.clear(batch.end).await.unwrap();
-        assert!(!journal.is_empty());
+        assert!(!journal.clear(batch.end).await.unwrap() && !journal.is_empty());
         let rest = journal.read(batch.end).await.unwrap();
         assert_eq!(rest.lines, lines[..1]);
-        journal.clear(rest.end).await.unwrap();
+        assert!(journal.clear(rest.end).await.unwrap());
         assert!(journal.is_empty() && std::fs::read(&path).unwrap().is_empty());
     }
 

@@ -12,7 +12,7 @@ use tollgate_ledger::Unavailable;
 use crate::Inner;
 use crate::calls::{Target, When};
 use crate::journal::Line;
-use crate::link::{Failure, bounded, connect};
+use crate::link::{Failure, connect};
 use crate::options::Server;
 
 /// The pause after a connection that failed, doubled each time, up to the longest.
@@ -60,7 +60,7 @@ async fn take_over(inner: &Inner, over: Option<&MultiplexedConnection>) -> Resul
         let batch = inner.journal.read(at).await?;
         for line in &batch.lines {
             let taken = match over {
-                Some(connection) => bounded(take(inner, connection.clone(), line)).await,
+                Some(connection) => inner.link.bounded(take(inner, connection.clone(), line)).await,
                 None => inner.link.run(|on| take(inner, on, line)).await,
             };
             match taken {
@@ -75,8 +75,8 @@ async fn take_over(inner: &Inner, over: Option<&MultiplexedConnection>) -> Resul
             }
         }
         at = batch.end;
-        if batch.lines.is_empty() {
-            inner.journal.clear(at).await?;
+        if batch.lines.is_empty() && inner.journal.clear(at).await? {
+            at = 0;
         }
     }
     Ok(())

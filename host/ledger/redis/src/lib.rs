@@ -83,8 +83,8 @@ impl Redis {
     pub async fn open(options: Options) -> Result<Self, NotOpened> {
         let server = options.server()?;
         let inner = Arc::new(Inner {
-            link: Link::new(),
-            journal: Journal::open(&options.journal)?,
+            link: Link::new(options.answers_within),
+            journal: Journal::open(&options.journal, options.answers_within)?,
             share: Share::new(options.local_share_percent),
             board: Board::default(),
             cells: Cells::default(),

@@ -1,6 +1,6 @@
 //! The connection to the server: up, or known to be down.
 //!
-//! Every operation is answered within [`BOUND`]. After one that was not, or that failed in a way that tells of the
+//! Every operation is answered within a bound. After one that was not, or that failed in a way that tells of the
 //! server, the connection is given up for good, so that a late answer can never be taken for another's; until a new
 //! one is found, operations fail at once. This module decides nothing about the books.
 
@@ -16,9 +16,6 @@ use tokio::time::timeout;
 use tollgate_ledger::Unavailable;
 
 use crate::options::Server;
-
-/// How long one operation may take.
-pub const BOUND: Duration = Duration::from_millis(250);
 
 /// How long a new connection may take, names and TLS included.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(2);
@@ -55,6 +52,8 @@ impl From<RedisError> for Failure {
 /// The connection of one gateway.
 pub struct Link {
     state: Mutex<State>,
+    /// How long one operation may take.
+    bound: Duration,
     /// Told when there is something to do: the link has gone down, or something waits in the journal.
     pub work: Notify,
 }
@@ -74,9 +73,9 @@ enum State {
 
 impl Link {
     /// A link that was never up.
-    pub fn new() -> Self {
+    pub fn new(bound: Duration) -> Self {
         let why = Cow::Borrowed("redis: not connected yet");
-        Self { state: Mutex::new(State::Down { why, number: 0 }), work: Notify::new() }
+        Self { state: Mutex::new(State::Down { why, number: 0 }), bound, work: Notify::new() }
     }
 
     /// Why the link is down, if it is.
@@ -96,11 +95,21 @@ impl Link {
             State::Up { connection, number } => (connection.clone(), *number),
             State::Down { why, .. } => return Err(Failure::Down(Unavailable::new(why.clone()))),
         };
-        let answer = bounded(operation(connection)).await;
+        let answer = self.bounded(operation(connection)).await;
         if let Err(Failure::Down(why)) = &answer {
             self.lower(number, why.reason.clone());
         }
         answer
+    }
+
+    /// An operation's answer, or a failure as soon as it is late.
+    pub async fn bounded<T>(&self, operation: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
+        match timeout(self.bound, operation).await {
+            Ok(answer) => answer.map_err(Failure::from),
+            Err(_) => {
+                Err(Failure::Down(Unavailable::new(format!("redis: no answer within {:?}", self.bound))))
+            }
+        }
     }
 
     /// Takes a new connection into use.
@@ -134,14 +143,6 @@ impl Link {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An operation's answer, or a failure as soon as it is late.
-pub async fn bounded<T>(operation: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
-    match timeout(BOUND, operation).await {
-        Ok(answer) => answer.map_err(Failure::from),
-        Err(_) => Err(Failure::Down(Unavailable::new("redis: no answer within 250 ms"))),
     }
 }
 

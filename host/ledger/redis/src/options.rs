@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsCertificates};
 
@@ -17,6 +18,7 @@ pub struct Options {
     pub(crate) namespace: String,
     pub(crate) local_share_percent: u8,
     pub(crate) rows: u64,
+    pub(crate) answers_within: Duration,
     pub(crate) obeys_callers: bool,
 }
 
@@ -37,6 +39,7 @@ impl fmt::Debug for Options {
         let mut options = f.debug_struct("Options");
         options.field("namespace", &self.namespace).field("journal", &self.journal);
         options.field("local_share_percent", &self.local_share_percent).field("rows", &self.rows);
+        options.field("answers_within", &self.answers_within).field("obeys_callers", &self.obeys_callers);
         options.finish_non_exhaustive()
     }
 }
@@ -53,6 +56,7 @@ impl Options {
             namespace: "tollgate".to_owned(),
             local_share_percent: 25,
             rows: 1_000_000,
+            answers_within: Duration::from_millis(250),
             obeys_callers: false,
         }
     }
@@ -83,6 +87,13 @@ impl Options {
     #[must_use]
     pub fn rows(mut self, rows: u64) -> Self {
         self.rows = rows;
+        self
+    }
+
+    /// How long one operation may take before Redis is given up: 250 ms unless told otherwise.
+    #[must_use]
+    pub fn answers_within(mut self, bound: Duration) -> Self {
+        self.answers_within = bound;
         self
     }
 

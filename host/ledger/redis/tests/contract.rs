@@ -46,7 +46,8 @@ mod restricted {
         command.arg(words.collect::<Vec<_>>());
         let () = wait(async { command.query_async(&mut SERVER.connection().await).await }).unwrap();
         let url = format!("redis://{namespace}:secret@127.0.0.1:{}", SERVER.port);
-        (url.clone(), Options::new(url, SERVER.journal(&namespace)).namespace(namespace))
+        let options = Options::new(&url, SERVER.journal(&namespace)).namespace(namespace);
+        (url, SERVER.patient(options))
     }
 
     fn documented() -> Vec<String> {

@@ -21,7 +21,7 @@ async fn two(server: &Server) -> [Arc<Redis>; 2] {
     let open = async |which: &str| {
         let journal = server.journal(&format!("{name}-{which}"));
         let options = Options::new(server.url(), journal).namespace(&name).obey_callers();
-        Arc::new(Redis::open(options).await.unwrap())
+        Arc::new(Redis::open(server.patient(options)).await.unwrap())
     };
     [open("a").await, open("b").await]
 }
@@ -84,7 +84,8 @@ async fn settle_once_when_gateways_expire_the_same_holds() {
 async fn gateways_go_by_the_servers_clock() {
     let server = Server::start();
     let name = server.new_name();
-    let options = |which: &str| Options::new(server.url(), server.journal(which)).namespace(&name);
+    let options =
+        |which: &str| server.patient(Options::new(server.url(), server.journal(which)).namespace(&name));
     let (a, b) = (Redis::open(options("a")).await.unwrap(), Redis::open(options("b")).await.unwrap());
     let claims = [window("w", 2, 1), slots("s", 2, 1)];
     // One lives in 1970, one in a far future.

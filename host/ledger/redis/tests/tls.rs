@@ -22,7 +22,7 @@ async fn a_server_is_reached_by_tls_if_it_is_vouched_for() {
     let (certificate, key) = (file("cert", made.cert.pem()), file("key", made.signing_key.serialize_pem()));
     let server = Server::with_tls(&certificate, &key);
     let url = format!("rediss://localhost:{}", server.port);
-    let options = || Options::new(&url, server.journal(&server.new_name())).obey_callers();
+    let options = || server.patient(Options::new(&url, server.journal(&server.new_name()))).obey_callers();
 
     let trusting = Redis::open(options().certificates(made.cert.pem())).await.unwrap();
     assert_eq!(trusting.condition(), Condition::Sound);

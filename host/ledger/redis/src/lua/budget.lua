@@ -25,22 +25,19 @@ function Budget.life(budget, now)
   return rest(budget.edge, now) + DAY_MS
 end
 
-function Budget.observe(budget, rule)
-  budget.edge = rule.edge
-end
-
-function Budget.fit(budget, limit, amount, now)
-  if amount > limit then
+function Budget.fit(budget, claim, amount, now)
+  if amount > claim.limit then
     return NEVER
   end
-  if budget.used <= limit - amount then
+  if budget.used <= claim.limit - amount then
     return NOW
   end
-  return rest(budget.edge, now)
+  return rest(claim.edge, now)
 end
 
-function Budget.take(budget, amount)
-  budget.used = sum(budget.used, amount)
+function Budget.take(budget, claim)
+  budget.edge = claim.edge
+  budget.used = sum(budget.used, claim.amount)
   return 0, 0
 end
 
@@ -48,6 +45,6 @@ function Budget.correct(budget, part, real)
   budget.used = sum(rest(budget.used, part.amount), real)
 end
 
-function Budget.standing(budget, limit, now)
-  return rest(limit, budget.used), budget.used == 0 and 0 or rest(budget.edge, now)
+function Budget.standing(budget, claim, now)
+  return rest(claim.limit, budget.used), budget.used == 0 and 0 or rest(claim.edge, now)
 end

@@ -20,31 +20,24 @@ local function kept_under(key)
   return cells[key]
 end
 
--- Shows a cell the rule of a claim and the time. A cell of another kind of rule begins anew.
-local function observe(kept, claim, now)
-  if kept.cell.kind ~= claim.kind then
-    kept.cell = rules[claim.kind].new()
-  end
-  rules[claim.kind].observe(kept.cell, claim, now)
-  return kept.cell
-end
-
 -- Budgets that ended by then may be gone: the latest time that `expire` has seen, or the life of their keys.
 local function horizon(key, now)
   return math.max(tonumber(redis.call('GET', key) or 0), rest(now, DAY_MS))
 end
 
--- The claim's cell as `now` finds it, or the cell it would begin with.
-local function seen(claim, now, horizon_key)
-  local kept = kept_under(claim.key)
-  if kept.cell then
-    return observe(kept, claim, now)
+-- The claim's cell, or the cell it would begin with. A question changes nothing, except that a window believes a
+-- clock that went back.
+local function asked(claim, now, horizon_key)
+  local rule, cell = rules[claim.kind], kept_under(claim.key).cell
+  if cell and cell.kind == 'window' then
+    Window.follow(cell, now)
   end
-  local new = { cell = rules[claim.kind].new() }
-  if claim.kind == 'budget' and claim.edge <= horizon(horizon_key, now) then
-    new.cell = Budget.closed()
+  if cell then
+    -- To a claim of another kind of rule the cell is a new one.
+    return cell.kind == claim.kind and cell or rule.new()
   end
-  return observe(new, claim, now)
+  local is_closed = claim.kind == 'budget' and claim.edge <= horizon(horizon_key, now)
+  return is_closed and Budget.closed() or rule.new()
 end
 
 -- The claims of a call: their keys from `first_key` on, and from `first` on five arguments each.
@@ -67,7 +60,7 @@ end
 -- Appends what is left for each claim to a reply.
 local function tell_standings(reply, claims, now, horizon_key)
   for _, claim in ipairs(claims) do
-    local remaining, reset = rules[claim.kind].standing(seen(claim, now, horizon_key), claim.limit, now)
+    local remaining, reset = rules[claim.kind].standing(asked(claim, now, horizon_key), claim, now)
     table.insert(reply, remaining)
     table.insert(reply, reset)
   end

@@ -16,7 +16,7 @@ end
 local longest, which, totals = NOW, 0, {}
 for at, claim in ipairs(claims) do
   totals[claim.key] = (totals[claim.key] or 0) + claim.amount
-  local fit = rules[claim.kind].fit(seen(claim, now, KEYS[4]), claim.limit, totals[claim.key], now)
+  local fit = rules[claim.kind].fit(asked(claim, now, KEYS[4]), claim, totals[claim.key], now)
   if fit > longest then
     longest, which = fit, at - 1
   end
@@ -30,23 +30,16 @@ end
 local ending = sum(now, lease)
 local parts = {}
 for _, claim in ipairs(claims) do
-  local kept = kept_under(claim.key)
+  local kept, rule = kept_under(claim.key), rules[claim.kind]
   kept.name = kept.name or claim.name
-  kept.cell = kept.cell or rules[claim.kind].new()
-  local cell = observe(kept, claim, now)
-  local at, moves = rules[claim.kind].take(cell, claim.amount, id, ending)
+  if not kept.cell or kept.cell.kind ~= claim.kind then
+    kept.cell = rule.new()
+  end
+  local at, moves = rule.take(kept.cell, claim, id, ending, now)
   table.insert(parts, table.concat({ claim.key, digits(claim.amount), digits(at), digits(moves) }, ' ') .. '\n')
 end
+local reply = tell_standings({ 1 }, claims, now, KEYS[4])
 keep_cells(now)
 redis.call('HSET', KEYS[1], 'entry', row, 'parts', table.concat(parts))
 note_lease(KEYS[1], KEYS[2], KEYS[3], id, ending, lease)
-
--- A cell claimed twice has less left than it had after the first.
-local reply = { 1 }
-for _, claim in ipairs(claims) do
-  local cell = kept_under(claim.key).cell
-  local remaining, reset = rules[cell.kind].standing(cell, claim.limit, now)
-  table.insert(reply, remaining)
-  table.insert(reply, reset)
-end
 return reply

@@ -22,18 +22,6 @@ function Slots.write(slots)
   return table.concat(words, ' ')
 end
 
-local function last_ending(slots)
-  local last = 0
-  for _, lease in ipairs(slots.leases) do
-    last = math.max(last, lease.ending)
-  end
-  return last
-end
-
-function Slots.life(slots, now)
-  return rest(last_ending(slots), now)
-end
-
 local function retain(slots, stays)
   local kept = {}
   for _, lease in ipairs(slots.leases) do
@@ -44,45 +32,52 @@ local function retain(slots, stays)
   slots.leases = kept
 end
 
--- no phantom refusal: a hold blocks no longer than its lease.
-function Slots.observe(slots, _, now)
-  retain(slots, function(lease) return lease.ending > now end)
-end
-
-local function used_slots(slots)
-  local used = 0
+-- no phantom refusal: a hold blocks no longer than its lease. Units that count at `now`, and when the last ends.
+local function counted(slots, now)
+  local used, last = 0, now
   for _, lease in ipairs(slots.leases) do
-    used = sum(used, lease.units)
+    if lease.ending > now then
+      used = used + lease.units
+      last = math.max(last, lease.ending)
+    end
   end
-  return used
+  return used, last
 end
 
-function Slots.fit(slots, limit, amount, now)
-  local room = limit - amount
+function Slots.life(slots, now)
+  local _, last = counted(slots, now)
+  return last - now
+end
+
+function Slots.fit(slots, claim, amount, now)
+  local room = claim.limit - amount
   if room < 0 then
     return NEVER
   end
-  local used = used_slots(slots)
+  local used = counted(slots, now)
   if used <= room then
     return NOW
   end
   local ends = {}
   for _, lease in ipairs(slots.leases) do
-    table.insert(ends, lease)
+    if lease.ending > now then
+      table.insert(ends, lease)
+    end
   end
   table.sort(ends, function(a, b) return a.ending < b.ending end)
   for _, lease in ipairs(ends) do
-    used = rest(used, lease.units)
+    used = used - lease.units
     if used <= room then
-      return rest(lease.ending, now)
+      return lease.ending - now
     end
   end
   return NEVER
 end
 
-function Slots.take(slots, amount, hold, ending)
-  if amount > 0 then
-    table.insert(slots.leases, { ending = ending, units = amount, hold = hold })
+function Slots.take(slots, claim, hold, ending, now)
+  retain(slots, function(lease) return lease.ending > now end)
+  if claim.amount > 0 then
+    table.insert(slots.leases, { ending = ending, units = claim.amount, hold = hold })
   end
   return 0, 0
 end
@@ -99,6 +94,7 @@ function Slots.correct(slots, _, _, hold)
   retain(slots, function(lease) return lease.hold ~= hold end)
 end
 
-function Slots.standing(slots, limit, now)
-  return rest(limit, used_slots(slots)), rest(last_ending(slots), now)
+function Slots.standing(slots, claim, now)
+  local used, last = counted(slots, now)
+  return rest(claim.limit, used), last - now
 end

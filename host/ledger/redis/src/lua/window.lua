@@ -96,47 +96,74 @@ local function go_back(window, now)
   refill(window, moved)
 end
 
-function Window.observe(window, rule, now)
-  local period = math.max(rule.edge, 1)
+-- Comes before every question, or a full window would never age after the clock went back.
+function Window.follow(window, now)
+  if now + window.period < window.latest then
+    go_back(window, now)
+  end
+end
+
+local function observe_window(window, period, now)
   if period ~= window.period then
     change_period(window, period)
   end
-  if now + period < window.latest then
-    go_back(window, now)
-  end
+  Window.follow(window, now)
   window.latest = math.max(window.latest, now)
   while window.buckets[1] and expiry(window, window.buckets[1].index) <= window.latest do
     table.remove(window.buckets, 1)
   end
 end
 
-function Window.used(window)
-  local used = 0
-  for _, bucket in ipairs(window.buckets) do
-    used = sum(used, bucket.units)
+-- The window as a claim finds it: itself, unless the claim's period moves its buckets.
+local function seen_window(window, claim, now)
+  local period = math.max(claim.edge, 1)
+  if period == window.period then
+    return window
   end
-  return used
+  local copy = Window.read(Window.write(window))
+  observe_window(copy, period, now)
+  return copy
 end
 
-function Window.fit(window, limit, amount, now)
-  local room = limit - amount
+function Window.fit(window, claim, amount, now)
+  local room = claim.limit - amount
   if room < 0 then
     return NEVER
   end
+  window = seen_window(window, claim, now)
   -- What may stay counted for the amount to fit: the newest buckets, as long as they have room.
   local stays = 0
   for at = #window.buckets, 1, -1 do
+    local ends = expiry(window, window.buckets[at].index)
+    if ends <= now then
+      break
+    end
     stays = stays + window.buckets[at].units
     if stays > room then
-      return rest(expiry(window, window.buckets[at].index), now)
+      return rest(ends, now)
     end
   end
   return NOW
 end
 
-function Window.take(window, amount)
-  count(window, bucket_of(window, window.latest), amount)
+function Window.take(window, claim, _, _, now)
+  observe_window(window, math.max(claim.edge, 1), now)
+  count(window, bucket_of(window, window.latest), claim.amount)
   return window.latest, window.moves
+end
+
+function Window.standing(window, claim, now)
+  window = seen_window(window, claim, now)
+  local used, reset = 0, 0
+  for at = #window.buckets, 1, -1 do
+    local ends = expiry(window, window.buckets[at].index)
+    if ends <= now then
+      break
+    end
+    used = sum(used, window.buckets[at].units)
+    reset = math.max(reset, rest(ends, now))
+  end
+  return rest(claim.limit, used), reset
 end
 
 function Window.correct(window, part, real)
@@ -160,9 +187,4 @@ function Window.correct(window, part, real)
       end
     end
   end
-end
-
-function Window.standing(window, limit, now)
-  local last = window.buckets[#window.buckets]
-  return rest(limit, Window.used(window)), last and rest(expiry(window, last.index), now) or 0
 end

@@ -62,8 +62,8 @@ impl Model {
         for (index, claim) in hold.claims.iter().enumerate() {
             let same = hold.claims[..=index].iter().filter(|other| other.cell == claim.cell);
             let total = same.map(|other| other.amount).try_fold(0_u64, u64::checked_add);
-            let fit = self.seen(claim, now);
-            let fit = total.map_or(Fit::Never, |total| fit.fit(claim.rule.limit(), total, now));
+            let cell = self.asked(claim, now);
+            let fit = total.map_or(Fit::Never, |total| cell.fit(claim.rule, total, now));
             if fit > longest.1 {
                 longest = (index, fit);
             }
@@ -82,12 +82,11 @@ impl Model {
         let mut parts = Vec::new();
         for claim in hold.claims {
             let cell = self.cells.entry(claim.cell.clone()).or_insert_with(|| Cell::new(claim.rule));
-            cell.observe(claim.rule, now);
             self.touched.insert(("cell", claim.cell.clone()));
-            parts.push((claim.cell.clone(), claim.amount, cell.take(claim.amount, &shared, until_ms)));
+            let mark = cell.take(claim.rule, claim.amount, &shared, until_ms, now);
+            parts.push((claim.cell.clone(), claim.amount, mark));
         }
-        let left = |claim: &Claim| self.cells[&claim.cell].standing(claim.rule.limit(), now);
-        let standings = hold.claims.iter().map(left).collect();
+        let standings = self.standings(hold.claims, now);
         self.open.insert(id.clone(), Open { until_ms, lease_ms: hold.lease_ms, parts });
         Reservation::Granted { standings, position }
     }
@@ -140,7 +139,7 @@ impl Model {
     }
 
     fn standings(&mut self, claims: &[Claim], now: u64) -> Vec<Standing> {
-        claims.iter().map(|claim| self.seen(claim, now).standing(claim.rule.limit(), now)).collect()
+        claims.iter().map(|claim| self.asked(claim, now).standing(claim.rule, now)).collect()
     }
 
     fn breaker(&mut self, name: &str) -> &mut Breaker {
@@ -164,18 +163,16 @@ impl Model {
         touched.map(line).collect()
     }
 
-    fn seen(&mut self, claim: &Claim, now: u64) -> Cell {
-        if let Some(cell) = self.cells.get_mut(&claim.cell) {
-            self.touched.insert(("cell", claim.cell.clone()));
-            cell.observe(claim.rule, now);
-            return cell.clone();
+    fn asked(&mut self, claim: &Claim, now: u64) -> Cell {
+        self.touched.insert(("cell", claim.cell.clone()));
+        match (self.cells.get_mut(&claim.cell), claim.rule) {
+            (Some(cell), _) => {
+                cell.follow(now);
+                cell.clone()
+            }
+            (None, Rule::Budget { end_ms, .. }) if end_ms <= self.horizon_ms => Cell::closed(end_ms),
+            (None, rule) => Cell::new(rule),
         }
-        let mut cell = match claim.rule {
-            Rule::Budget { end_ms, .. } if end_ms <= self.horizon_ms => Cell::closed(end_ms),
-            rule => Cell::new(rule),
-        };
-        cell.observe(claim.rule, now);
-        cell
     }
 }
 
