@@ -32,7 +32,7 @@ class Gateway:
             args = ["--config", str(file)]
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
         with self.stdout.open("w") as stdout, self.stderr.open("w") as stderr:
-            self.process = subprocess.Popen([BINARY, "serve", *args], stdout=stdout, stderr=stderr)
+            self.process = subprocess.Popen([BINARY, "serve", *args], stdout=stdout, stderr=stderr, cwd=folder)
         self.base_url = f"http://{self.address}/v1"
         try:
             self._wait()

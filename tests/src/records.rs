@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Condvar, Mutex, OnceLock};
 
-use tollgate_policy::message::Usage;
+use tollgate_policy::message::{Price, Usage};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -80,6 +80,11 @@ fn record(row: &BTreeMap<String, String>) -> Record {
         estimated: text("estimated") == "true",
         charge: count("charge_nano"),
         currency: text("currency"),
+        price: Price {
+            input: count("price_input_pico"),
+            cached_input: count("price_cached_input_pico"),
+            output: count("price_output_pico"),
+        },
     });
     Record { status: text("status").parse().unwrap(), ending: text("outcome").replace('_', "-"), usage }
 }

@@ -6,7 +6,7 @@
 use tollgate_policy::message::Settings;
 
 /// The tables a shell reads itself.
-pub const SHELL_TABLES: [&str; 2] = ["server", "upstreams"];
+pub const SHELL_TABLES: [&str; 4] = ["server", "upstreams", "ledger", "admin"];
 
 /// What a policy is loaded with.
 pub fn settings(config: &str) -> Settings<'_> {

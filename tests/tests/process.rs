@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +32,12 @@ fn tollgate() -> Command {
     let program = exe.ancestors().nth(2).unwrap().join("tollgate");
     assert!(program.exists(), "{} is missing: run `cargo build --workspace`", program.display());
     let mut command = Command::new(program);
-    command.env_clear().stdin(Stdio::null());
+    // Each program keeps its books in a folder of its own.
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("process-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    command.env_clear().stdin(Stdio::null()).current_dir(folder);
     command
 }
 

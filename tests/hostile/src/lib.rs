@@ -6,8 +6,8 @@
 
 use exports::tollgate::policy::policy::{
     Admission, Admitted, Answered, Attempt, Claim, Edit, Ending, Failure, Fed, Guest, GuestGateway, Head,
-    Header, Identified, Identity, Limit, Loaded, Output, Piece, Price, Principal, Problem, Relay, Reply, Retry, Rule, Settings,
-    Settlement, Target, Usage, Verdict, Window,
+    Header, Identified, Identity, Limit, Loaded, Output, Piece, Price, Principal, Problem, Relay, Reply,
+    Retry, Rule, Settings, Settlement, Target, Usage, Verdict, Window,
 };
 
 #[allow(missing_docs, unsafe_code, reason = "generated; the documentation is the WIT file")]

@@ -55,7 +55,8 @@ impl Native {
 
     fn judged(&self, body: &[u8], attempt: &Attempt) -> Result<Ticket> {
         let Identity::Caller(caller) = self.gateway.identify(&self.head) else { bail!("not identified") };
-        let Admission::Admitted(admitted) = self.gateway.admit(&caller.ticket, None, body, NOW).map_err(bad)?
+        let Admission::Admitted(admitted) =
+            self.gateway.admit(&caller.ticket, None, body, NOW).map_err(bad)?
         else {
             bail!("not admitted")
         };

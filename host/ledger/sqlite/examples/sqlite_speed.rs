@@ -2,7 +2,7 @@
 //! and settle, many at once.
 //!
 //! ```text
-//! cargo run --release -p tollgate-sqlite --example speed -- [exchanges a second] [seconds] [directory]
+//! cargo run --release -p tollgate-sqlite --example sqlite_speed -- [exchanges a second] [seconds] [directory]
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a program to be watched")]

@@ -1,5 +1,5 @@
 //! How fast the books in memory are, and how large:
-//! `cargo run --release -p tollgate-ledger --example speed [-- windows | budgets]`.
+//! `cargo run --release -p tollgate-ledger --example memory_speed [-- windows | budgets]`.
 //!
 //! Prints the time of one reservation and its settlement over three claims (two windows and a budget of one key),
 //! at a few and at many keys; or the resident memory of a million windows or budgets.
