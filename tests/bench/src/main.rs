@@ -7,6 +7,7 @@
 //! its ratios differ from 1 is the error of the machine.
 
 mod guest;
+mod ledger;
 mod load;
 mod memory;
 mod mock;
@@ -38,6 +39,7 @@ fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["mock"] => return runtime()?.block_on(mock::serve()),
+        ["counters", kind] => return ledger::print_counters(kind),
         ["proxy", upstream] => return runtime()?.block_on(proxy::serve(upstream)),
         _ => {}
     }
@@ -59,12 +61,16 @@ fn run(effort: Effort, stand_in: bool) -> Result<()> {
     let mut report = report::Report::default();
     if !stand_in {
         guest::measure(&mut report)?;
+        ledger::measure_alone(&mut report)?;
     }
     runtime()?.block_on(async {
         let subjects = subjects::Subjects::start(stand_in)?;
         subjects::readiness(&subjects, effort, &mut report).await?;
         rounds::measure(&subjects, effort, &mut report).await?;
         memory::measure(&subjects, effort, &mut report).await?;
+        if !stand_in {
+            ledger::measure(&subjects, effort, &mut report).await?;
+        }
         anyhow::Ok(())
     })?;
     report.print();

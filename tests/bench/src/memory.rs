@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::Effort;
 use crate::report::{Report, Target};
-use crate::subjects::{HELD, PACED, Server, Subjects};
+use crate::subjects::{HELD, Ledger, PACED, Server, Subjects};
 use crate::wire::Connection;
 
 /// Streams at once when events are counted.
@@ -19,7 +19,8 @@ const PACED_STREAMS: usize = 200;
 pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -> Result<()> {
     let streams = effort.streams;
     for (name, is_tollgate) in [("bare proxy", false), ("tollgate", true)] {
-        let server = if is_tollgate { subjects.tollgate().await?.0 } else { subjects.proxy()? };
+        let server =
+            if is_tollgate { subjects.tollgate(&Ledger::Memory).await?.0 } else { subjects.proxy()? };
         let request = |model: &str| subjects.request(Some(&server), model, true);
         let kib = held(&server, &request(HELD), streams).await?;
         let cpu_us = paced(&server, &request(PACED)).await?;

@@ -1,5 +1,5 @@
 //! The provider of the bench: answers at once, in OpenAI's shape. The path says what it answers:
-//! `/plain/v1/..` one JSON document of about 1 KB, `/stream-<events>-<ms>/v1/..` that many server-sent events
+//! `/plain/v1/..` one JSON document of about 1 KB, `/wait-<ms>/v1/..` the same after so long, `/stream-<events>-<ms>/v1/..` that many server-sent events
 //! with that pause before each. The request's body is read to its end and not looked at.
 
 use std::convert::Infallible;
@@ -50,8 +50,15 @@ async fn respond(
 ) -> Result<Response<Either<Full<Bytes>, Events>>, Infallible> {
     let kind = Kind::of(request.uri().path());
     let drained = request.into_body().collect().await.is_ok();
+    if let Some(Kind::Plain { after }) = kind
+        && !after.is_zero()
+    {
+        tokio::time::sleep(after).await;
+    }
     let (status, content_type, body) = match kind {
-        Some(Kind::Plain) if drained => (StatusCode::OK, "application/json", Either::Left(Full::new(plain))),
+        Some(Kind::Plain { .. }) if drained => {
+            (StatusCode::OK, "application/json", Either::Left(Full::new(plain)))
+        }
         Some(Kind::Stream { events, pause }) if drained => {
             (StatusCode::OK, "text/event-stream", Either::Right(Events::new(events, pause)))
         }
@@ -63,8 +70,9 @@ async fn respond(
     Ok(response)
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
-    Plain,
+    Plain { after: Duration },
     Stream { events: u32, pause: Duration },
 }
 
@@ -72,7 +80,10 @@ impl Kind {
     fn of(path: &str) -> Option<Self> {
         let first = path.trim_start_matches('/').split('/').next()?;
         if first == "plain" {
-            return Some(Self::Plain);
+            return Some(Self::Plain { after: Duration::ZERO });
+        }
+        if let Some(ms) = first.strip_prefix("wait-") {
+            return Some(Self::Plain { after: Duration::from_millis(ms.parse().ok()?) });
         }
         let (events, ms) = first.strip_prefix("stream-")?.split_once('-')?;
         Some(Self::Stream { events: events.parse().ok()?, pause: Duration::from_millis(ms.parse().ok()?) })

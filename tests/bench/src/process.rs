@@ -56,11 +56,20 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn resident(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).ok_or_else(|| anyhow!("no VmRSS"))?;
-        Ok(f64::from(kib.parse::<u32>()?) * 1024.0)
+        resident(&self.child.id().to_string())
     }
+}
+
+/// Resident memory of this very process, in bytes.
+pub fn resident_here() -> Result<f64> {
+    resident("self")
+}
+
+fn resident(process: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or_else(|| anyhow!("no VmRSS"))?;
+    Ok(f64::from(kib.parse::<u32>()?) * 1024.0)
 }
 
 impl Drop for Process {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::Effort;
 use crate::load::{self, Load};
 use crate::report::{Report, Target, median};
-use crate::subjects::{PLAIN, Server, Subjects};
+use crate::subjects::{Ledger, PLAIN, Server, Subjects};
 
 /// One round's loads of one server.
 struct Loads {
@@ -18,7 +18,7 @@ struct Loads {
 /// Measures throughput, processor time and added latency.
 pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -> Result<()> {
     let bare = subjects.proxy()?;
-    let (tollgate, _) = subjects.tollgate().await?;
+    let (tollgate, _) = subjects.tollgate(&Ledger::Memory).await?;
     let direct_request = subjects.request(None, PLAIN, false);
     let tollgate_request = subjects.request(Some(&tollgate), PLAIN, false);
 

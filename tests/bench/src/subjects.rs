@@ -38,6 +38,19 @@ pub struct Server {
     routes: bool,
 }
 
+/// Where Tollgate keeps its books.
+pub enum Ledger {
+    /// Nowhere.
+    Memory,
+    /// In a file of its own.
+    Sqlite,
+    /// In the Redis at this URL.
+    Redis(String),
+}
+
+/// The variable that holds the URL of Redis.
+const LEDGER_URL: &str = "TOLLGATE_BENCH_REDIS";
+
 /// How to start Tollgate, and the key it will know.
 struct Tollgate {
     binary: PathBuf,
@@ -60,11 +73,11 @@ impl Subjects {
         Ok(Server { process, address, routes: false })
     }
 
-    /// Starts Tollgate, and says how long it took until `/readyz` was 200.
-    pub async fn tollgate(&self) -> Result<(Server, Duration)> {
+    /// Starts Tollgate with its books there, and says how long it took until `/readyz` was 200.
+    pub async fn tollgate(&self, ledger: &Ledger) -> Result<(Server, Duration)> {
         let begin = Instant::now();
         match &self.tollgate {
-            Some(tollgate) => tollgate.start(&self.mock_address).await,
+            Some(tollgate) => tollgate.start(&self.mock_address, ledger).await,
             None => Ok((self.proxy()?, begin.elapsed())),
         }
     }
@@ -102,13 +115,16 @@ impl Tollgate {
         Ok(Self { binary, folder, key, digest })
     }
 
-    async fn start(&self, mock: &str) -> Result<(Server, Duration)> {
+    async fn start(&self, mock: &str, ledger: &Ledger) -> Result<(Server, Duration)> {
         let address = free_address()?;
         let config = self.folder.join(format!("{}.toml", address.replace(':', "-")));
-        fs::write(&config, self.config(&address, mock))?;
+        fs::write(&config, self.config(&address, mock, ledger))?;
         let log = config.with_extension("log");
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--config").arg(&config);
+        if let Ledger::Redis(url) = ledger {
+            command.env(LEDGER_URL, url);
+        }
         command.stdout(Stdio::null()).stderr(fs::File::create(&log)?);
         let begin = Instant::now();
         let mut process = Process::start(command)?;
@@ -122,7 +138,7 @@ impl Tollgate {
         Ok((Server { process, address, routes: true }, begin.elapsed()))
     }
 
-    fn config(&self, address: &str, mock: &str) -> String {
+    fn config(&self, address: &str, mock: &str, ledger: &Ledger) -> String {
         let models = MODELS.map(|model| {
             format!(
                 "[upstreams.{model}]\nbase_url = \"http://{mock}/{model}/v1\"\n\n[[models]]\nname = \"{model}\"\n\
@@ -130,8 +146,17 @@ impl Tollgate {
                  price = {{ currency = \"JPY\", input = 0.0001, output = 0.0004 }}\n\n"
             )
         });
+        let own = self.folder.join(address.replace(':', "-"));
+        let ledger = match ledger {
+            Ledger::Memory => "store = \"memory\"".to_owned(),
+            Ledger::Sqlite => format!("file = \"{}.db\"", own.display()),
+            Ledger::Redis(_) => format!(
+                "store = \"redis\"\nurl = {{ env = \"{LEDGER_URL}\" }}\njournal = \"{}.journal\"",
+                own.display()
+            ),
+        };
         format!(
-            "[server]\nlisten = \"{address}\"\n\n{}[[keys]]\nname = \"bench\"\ndigest = \"{}\"\n\
+            "[server]\nlisten = \"{address}\"\n\n[ledger]\n{ledger}\n\n{}[[keys]]\nname = \"bench\"\ndigest = \"{}\"\n\
              requests = \"1000000000/1m\"\ntokens = \"1000000000000/1m\"\nbudget = \"9000000 JPY/month\"\n",
             models.concat(),
             self.digest
@@ -147,9 +172,11 @@ impl Drop for Tollgate {
 }
 
 /// The models of the configuration; each is also the first part of the mock's path that answers for it.
-pub const MODELS: [&str; 3] = [PLAIN, HELD, PACED];
+pub const MODELS: [&str; 4] = [PLAIN, WAITING, HELD, PACED];
 /// One JSON document.
 pub const PLAIN: &str = "plain";
+/// One JSON document after 20 ms.
+pub const WAITING: &str = "wait-20";
 /// A stream that says little for long.
 pub const HELD: &str = "stream-240-500";
 /// A stream of an event each 20 ms.
@@ -159,7 +186,7 @@ pub const PACED: &str = "stream-200-20";
 pub async fn readiness(subjects: &Subjects, effort: Effort, report: &mut Report) -> Result<()> {
     let (mut times, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        let (server, time) = subjects.tollgate().await?;
+        let (server, time) = subjects.tollgate(&Ledger::Memory).await?;
         tokio::time::sleep(Duration::from_millis(500)).await;
         times.push(time.as_secs_f64() * 1000.0);
         memory.push(server.process.resident()? / 1e6);
