@@ -139,7 +139,11 @@ impl Limit {
             Bound::Money(Budget { limit, currency, period }) => {
                 let span = calendar.around(period, now_ms);
                 let rule = Rule::Budget { limit, start_ms: span.start_ms, end_ms: span.end_ms };
-                Claim { cell: format!("budget:{}:{}:{span}", self.scope, currency.as_str()), rule, amount }
+                Claim {
+                    cell: ["budget:", &self.scope, ":", currency.as_str(), ":", &span.name()].concat(),
+                    rule,
+                    amount,
+                }
             }
         }
     }

@@ -360,7 +360,7 @@ fn the_calendar_has_a_time_zone() {
         .expect("a sound configuration")
         .calendar
         .around(crate::calendar::Period::Day, crate::tests::NOW);
-    assert_eq!((span.to_string().as_str(), span.start_ms % 86_400_000), ("2026-11-23", 15 * 3_600_000));
+    assert_eq!((span.name().as_str(), span.start_ms % 86_400_000), ("2026-11-23", 15 * 3_600_000));
 }
 
 #[test]
