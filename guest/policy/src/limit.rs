@@ -60,6 +60,9 @@ const MOST_UNITS: u64 = 1_000_000_000_000;
 /// More exchanges at once no ledger must remember one by one.
 pub const MOST_AT_ONCE: u64 = 1_000_000;
 
+/// Budgets of one scope, at most: each is a cell that every exchange in it counts in.
+pub const MOST_BUDGETS: usize = 16;
+
 impl Limit {
     /// Requests, from a text such as `100/1m`; or what is wrong with it.
     pub fn requests(scope: &str, text: &str) -> Result<Self, String> {

@@ -241,6 +241,7 @@ fn keys_are_sound() {
         ("concurrent = 0", "concurrent:8 must be from 1 to 1000000"),
         ("concurrent = \"8\"", "concurrent:8 must be a whole number, and is of type string"),
         ("budget = []", "budget:8 needs at least one budget"),
+        (&format!("budget = [{}]", "1,".repeat(17)), "budget:8 must be at most 16 budgets"),
         ("budget = [\"5 JPY/day\", 5]", "budget[1]:8 must be a string"),
         ("budget = [\"5 JPY/day\", \"5 JPY/year\"]", "budget[1]:8 must be an amount"),
         (

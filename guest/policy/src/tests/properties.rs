@@ -185,7 +185,7 @@ fn everything(
 
 proptest! {
     #[test]
-    fn no_configuration_panics(config in near(bytes(&[CONFIG]))) {
+    fn no_configuration_panics(config in near(bytes(&[CONFIG, &stored::scoped()]))) {
         let config = String::from_utf8_lossy(&config);
         if let Err(problems) = Gateway::load(&settings(&config)) {
             prop_assert!(!problems.is_empty());
