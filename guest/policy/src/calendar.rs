@@ -5,13 +5,13 @@
 //! Monday and belong to the year of their Thursday. The zones are IANA's, built in as `build.rs` writes them: nothing
 //! is read from outside.
 
-use std::fmt;
-
 use jiff::civil::Date;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tollgate_document::nearest;
+
+use crate::digits;
 
 /// A calendar: where its days begin.
 #[derive(Clone, Debug)]
@@ -157,20 +157,25 @@ impl Span {
         let cut = |at_ms: i64| u64::try_from(at_ms).unwrap_or(0);
         Self { period, first, start_ms: cut(start_ms), end_ms: cut(end_ms) }
     }
-}
 
-/// `2026-11-23`, `2026-W48` or `2026-11`: the name of the period in a ledger's cell.
-impl fmt::Display for Span {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month) = (self.first.year(), self.first.month());
-        match self.period {
-            Period::Day => write!(out, "{year:04}-{month:02}-{:02}", self.first.day()),
-            Period::Week => {
-                let week = self.first.iso_week_date();
-                write!(out, "{:04}-W{:02}", week.year(), week.week())
-            }
-            Period::Month => write!(out, "{year:04}-{month:02}"),
+    /// `2026-11-23`, `2026-W48` or `2026-11`: the name of the period in a ledger's cell.
+    pub fn name(&self) -> String {
+        let mut name = String::with_capacity("2026-11-23".len());
+        let part = |name: &mut String, mark: &str, number: i8| {
+            name.push_str(mark);
+            digits::push(name, number.unsigned_abs().into(), 2);
+        };
+        let week = (self.period == Period::Week).then(|| self.first.iso_week_date());
+        let year = week.map_or(self.first.year(), |week| week.year());
+        digits::push(&mut name, year.unsigned_abs().into(), 4);
+        match week {
+            Some(week) => part(&mut name, "-W", week.week()),
+            None => part(&mut name, "-", self.first.month()),
         }
+        if self.period == Period::Day {
+            part(&mut name, "-", self.first.day());
+        }
+        name
     }
 }
 
@@ -190,13 +195,13 @@ mod tests {
     }
 
     fn names(zone: &str, now_ms: u64) -> [String; 3] {
-        PERIODS.map(|period| calendar(zone).around(period, now_ms).to_string())
+        PERIODS.map(|period| calendar(zone).around(period, now_ms).name())
     }
 
     /// Name, start and end of the day that an instant lies in.
     fn day(zone: &str, now: &str) -> (String, u64, u64) {
         let span = calendar(zone).around(Period::Day, ms(now));
-        (span.to_string(), span.start_ms, span.end_ms)
+        (span.name(), span.start_ms, span.end_ms)
     }
 
     #[test]
@@ -216,9 +221,9 @@ mod tests {
         let utc = Calendar::default();
         let span = utc.around(Period::Month, 1_709_251_199_999);
         assert_eq!((span.start_ms, span.end_ms), (1_706_745_600_000, 1_709_251_200_000));
-        assert_eq!(utc.around(Period::Month, span.end_ms).to_string(), "2024-03");
+        assert_eq!(utc.around(Period::Month, span.end_ms).name(), "2024-03");
         let span = utc.around(Period::Month, 1_733_011_200_000);
-        assert_eq!((span.to_string().as_str(), span.end_ms), ("2024-12", 1_735_689_600_000));
+        assert_eq!((span.name().as_str(), span.end_ms), ("2024-12", 1_735_689_600_000));
     }
 
     #[test]
@@ -228,7 +233,7 @@ mod tests {
         assert_eq!(tokyo("2026-11-22T15:00:00Z"), ("2026-11-23".into(), start, start + 86_400_000));
         assert_eq!(tokyo("2026-11-22T14:59:59.999Z").0, "2026-11-22");
         let month = calendar("Asia/Tokyo").around(Period::Month, ms("2026-10-31T15:00:00Z"));
-        assert_eq!((month.to_string(), month.start_ms), ("2026-11".into(), ms("2026-10-31T15:00:00Z")));
+        assert_eq!((month.name(), month.start_ms), ("2026-11".into(), ms("2026-10-31T15:00:00Z")));
     }
 
     #[test]
@@ -261,12 +266,12 @@ mod tests {
     #[test]
     fn a_day_that_was_skipped_has_no_instant_and_one_that_comes_again_has_all() {
         // Samoa had no 2011-12-30. St John's once went back from 0:01 to 23:01.
-        let samoa = |now| whole("Pacific/Apia").around(Period::Day, ms(now)).to_string();
+        let samoa = |now| whole("Pacific/Apia").around(Period::Day, ms(now)).name();
         assert_eq!(samoa("2011-12-30T09:59:59Z"), "2011-12-29");
         assert_eq!(samoa("2011-12-30T10:00:00Z"), "2011-12-31");
         let st_johns = |now| whole("America/St_Johns").around(Period::Day, ms(now));
-        assert_eq!(st_johns("2010-11-07T02:29:59Z").to_string(), "2010-11-06");
-        assert_eq!(st_johns("2010-11-07T02:30:00Z").to_string(), "2010-11-07");
+        assert_eq!(st_johns("2010-11-07T02:29:59Z").name(), "2010-11-06");
+        assert_eq!(st_johns("2010-11-07T02:30:00Z").name(), "2010-11-07");
         assert_eq!(st_johns("2010-11-07T02:31:00Z"), st_johns("2010-11-07T02:30:00Z"));
     }
 
@@ -275,9 +280,9 @@ mod tests {
         let mut span = calendar.around(period, from_ms);
         while span.end_ms < until_ms {
             let next = calendar.around(period, span.end_ms);
-            assert!(next.start_ms == span.end_ms && next.start_ms < next.end_ms, "{zone} {span}");
-            assert_eq!(calendar.around(period, next.end_ms - 1), next, "{zone} {span}");
-            assert_ne!(next.to_string(), span.to_string(), "{zone}");
+            assert!(next.start_ms == span.end_ms && next.start_ms < next.end_ms, "{zone} {}", span.name());
+            assert_eq!(calendar.around(period, next.end_ms - 1), next, "{zone} {}", span.name());
+            assert_ne!(next.name(), span.name(), "{zone}");
             span = next;
         }
     }

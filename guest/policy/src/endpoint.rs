@@ -39,6 +39,11 @@ impl Kind {
         }
     }
 
+    /// Whether the model writes something, so that there is output to count.
+    pub fn writes(self) -> bool {
+        self == Self::Chat
+    }
+
     /// What is appended to an upstream's base URL.
     pub fn upstream_path(self) -> &'static str {
         match self {

@@ -31,7 +31,9 @@ pub fn reply(config: &Config, stage: Option<&Stage<'_>>, failure: &Failure) -> R
                 (_, Some(retry_after_ms)) => Refusal::RateLimited { unit, limit: text, retry_after_ms },
                 (_, None) => Refusal::NeverFits { unit, limit: text },
             };
-            return Ok(refusal.reply(rates::headers(&caller.limits, standings)));
+            let mut headers = Vec::new();
+            rates::add(&mut headers, &caller.limits, standings);
+            return Ok(refusal.reply(headers));
         }
     };
     Ok(refusal.reply(Vec::new()))

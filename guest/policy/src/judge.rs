@@ -5,12 +5,11 @@
 //! shape that clients read; its complaints about the gateway's credential never are.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::config::Config;
 use crate::message::{Answer, Attempt, Fault, Header, Outcome, Verdict};
-use crate::meter::{Form, Meter, Tally};
+use crate::meter::{self, Form, Meter, Tally};
 use crate::rates;
 use crate::refusal::Refusal;
 use crate::ticket::{BadTicket, Exchange, Parties, Stage, encoded};
@@ -48,10 +47,11 @@ enum Reading {
 pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Result<Verdict, BadTicket> {
     let exchange = Exchange { target: attempt.target, judged: attempt.number, ..*exchange };
     let parties = exchange.parties(config)?;
-    let standings = || rates::headers(&parties.caller.limits, &attempt.standings);
+    let add_rates = |headers: &mut _| rates::add(headers, &parties.caller.limits, &attempt.standings);
     let relay = |stage: Stage<'_>, inspect| {
-        let mut headers = tried(&parties, attempt);
-        headers.extend(standings());
+        let mut headers = Vec::with_capacity(8);
+        headers.extend(tried(&parties, attempt));
+        add_rates(&mut headers);
         Verdict::Relay { ticket: stage.seal(config), headers, inspect }
     };
     Ok(match read(&exchange, &attempt.outcome) {
@@ -68,7 +68,7 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
             _ if readable => relay(Stage::Failed(exchange), false),
             _ => {
                 let mut headers = waits(&refusal, &attempt.outcome);
-                headers.extend(standings());
+                add_rates(&mut headers);
                 let ticket = Stage::Failed(exchange).seal(config);
                 Verdict::Reply { ticket, reply: refusal.reply(headers) }
             }
@@ -77,10 +77,10 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
 }
 
 /// Who gave the answer, and after how many tries.
-fn tried(parties: &Parties<'_>, attempt: &Attempt) -> Vec<Header> {
+fn tried(parties: &Parties<'_>, attempt: &Attempt) -> [Header; 2] {
     let upstream = Header { name: "x-tollgate-upstream".into(), value: parties.target.upstream.clone() };
     let attempts = Header { name: "x-tollgate-attempts".into(), value: attempt.number.to_string() };
-    vec![upstream, attempts]
+    [upstream, attempts]
 }
 
 /// How long the provider asks to wait, where its error is told in our words.
@@ -126,23 +126,15 @@ fn success(exchange: &Exchange<'_>, answer: &Answer) -> Option<Reading> {
     if !media_type.eq_ignore_ascii_case("application/json") {
         return None;
     }
-    let Some(body) = &answer.body else { return Some(Reading::Pieces(Form::Json)) };
-    if !is_object(body) {
-        return None;
+    match &answer.body {
+        Some(body) => meter::whole(body, exchange.kind.writes()).map(Reading::Whole),
+        None => Some(Reading::Pieces(Form::Json)),
     }
-    let mut meter = Meter::new(Form::Json);
-    meter.read(body);
-    Some(Reading::Whole(*meter.tally()))
 }
 
 fn values<'a>(answer: &'a Answer, name: &'static str) -> impl Iterator<Item = &'a str> {
     let named = answer.headers.iter().filter(move |header| header.name == name);
     named.map(|header| header.value.trim_matches([' ', '\t']))
-}
-
-/// Whether these bytes are a JSON object, all of it.
-fn is_object(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 /// Whether these bytes are an error as clients read it: `{"error":{..}}`.

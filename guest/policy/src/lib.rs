@@ -15,6 +15,7 @@ mod calendar;
 mod catalogue;
 mod claim;
 mod config;
+mod digits;
 mod endpoint;
 mod estimate;
 mod failure;

@@ -60,6 +60,9 @@ const MOST_UNITS: u64 = 1_000_000_000_000;
 /// More exchanges at once no ledger must remember one by one.
 pub const MOST_AT_ONCE: u64 = 1_000_000;
 
+/// Budgets of one scope, at most: each is a cell that every exchange in it counts in.
+pub const MOST_BUDGETS: usize = 16;
+
 impl Limit {
     /// Requests, from a text such as `100/1m`; or what is wrong with it.
     pub fn requests(scope: &str, text: &str) -> Result<Self, String> {
@@ -139,7 +142,11 @@ impl Limit {
             Bound::Money(Budget { limit, currency, period }) => {
                 let span = calendar.around(period, now_ms);
                 let rule = Rule::Budget { limit, start_ms: span.start_ms, end_ms: span.end_ms };
-                Claim { cell: format!("budget:{}:{}:{span}", self.scope, currency.as_str()), rule, amount }
+                Claim {
+                    cell: ["budget:", &self.scope, ":", currency.as_str(), ":", &span.name()].concat(),
+                    rule,
+                    amount,
+                }
             }
         }
     }

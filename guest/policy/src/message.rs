@@ -147,7 +147,7 @@ pub struct Admitted {
 
 /// The answer of `admit`: variant `admission`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made: a box would cost more")]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made: a box would cost more")]
 pub enum Admission {
     /// Answer this.
     Reply(Reply),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::claim::Caller;
 use crate::config::{Allowed, Config, Key, clashes, no_model};
-use crate::limit::Limit;
+use crate::limit::{Limit, MOST_BUDGETS};
 use crate::message::{Limits, Principal, Problem, Scope, Unit};
 use crate::path::{self, KEY_PARTS};
 
@@ -144,7 +144,11 @@ fn parsed(scope: &str, limits: &Limits, at: &str, problems: &mut Vec<Problem>) -
         .filter_map(|(field, text, parse)| Some((format!("{at}.{field}"), parse(scope, text.as_ref()?))));
     let concurrent =
         limits.concurrent.map(|most| (format!("{at}.concurrent"), Limit::concurrent(scope, most)));
-    let budgets = limits.budgets.iter().enumerate();
+    if limits.budgets.len() > MOST_BUDGETS {
+        let message = format!("must be at most {MOST_BUDGETS} budgets");
+        problems.push(problem(&format!("{at}.budgets"), message));
+    }
+    let budgets = limits.budgets.iter().take(MOST_BUDGETS).enumerate();
     let budgets = budgets.map(|(index, text)| (format!("{at}.budgets[{index}]"), Limit::money(scope, text)));
     let mut sound: Vec<(String, Limit)> = Vec::new();
     for (place, limit) in windows.chain(concurrent).chain(budgets) {

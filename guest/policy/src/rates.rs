@@ -4,6 +4,7 @@
 //! Where several scopes limit one unit, the client is told of the limit that is nearest to its end. Money and
 //! exchanges at once have no such header.
 
+use crate::digits;
 use crate::limit::Limit;
 use crate::message::{Header, Standing, Unit};
 
@@ -12,9 +13,8 @@ const REQUESTS: [&str; 3] =
 const TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
-/// The headers about these limits, each of which stands as its standing says.
-pub fn headers(limits: &[Limit], standings: &[Standing]) -> Vec<Header> {
-    let mut headers = Vec::with_capacity(6);
+/// Adds the headers about these limits, each of which stands as its standing says.
+pub fn add(headers: &mut Vec<Header>, limits: &[Limit], standings: &[Standing]) {
     for (unit, names) in [(Unit::Requests, REQUESTS), (Unit::Tokens, TOKENS)] {
         let of_unit = limits.iter().zip(standings).filter(|(limit, _)| limit.unit() == unit);
         let nearest =
@@ -25,26 +25,33 @@ pub fn headers(limits: &[Limit], standings: &[Standing]) -> Vec<Header> {
             names.into_iter().zip(values).map(|(name, value)| Header { name: name.to_owned(), value }),
         );
     }
-    headers
 }
 
 /// A wait as OpenAI writes it: `6m0s`, `1.5s`, `20ms`.
 pub fn wait(wait_ms: u64) -> String {
     let (seconds, rest_ms) = (wait_ms / 1_000, wait_ms % 1_000);
+    let mut text = String::with_capacity(16);
     if seconds == 0 && rest_ms > 0 {
-        return format!("{rest_ms}ms");
+        digits::push(&mut text, rest_ms, 1);
+        text.push_str("ms");
+        return text;
     }
-    let fraction = format!("{rest_ms:03}");
-    let fraction = match fraction.trim_end_matches('0') {
-        "" => String::new(),
-        digits => format!(".{digits}"),
-    };
-    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}{fraction}s"),
-        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
-        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+    if seconds >= 3_600 {
+        digits::push(&mut text, seconds / 3_600, 1);
+        text.push('h');
     }
+    if seconds >= 60 {
+        digits::push(&mut text, seconds / 60 % 60, 1);
+        text.push('m');
+    }
+    digits::push(&mut text, seconds % 60, 1);
+    if rest_ms > 0 {
+        text.push('.');
+        digits::push(&mut text, rest_ms, 3);
+        text.truncate(text.trim_end_matches('0').len());
+    }
+    text.push('s');
+    text
 }
 
 #[cfg(test)]
@@ -54,10 +61,9 @@ mod tests {
     fn shown(limits: &[Limit], standings: &[(u64, u64)]) -> Vec<String> {
         let standing = |&(remaining, reset_ms): &(u64, u64)| Standing { remaining, reset_ms };
         let standings: Vec<_> = standings.iter().map(standing).collect();
-        headers(limits, &standings)
-            .iter()
-            .map(|header| format!("{}: {}", header.name, header.value))
-            .collect()
+        let mut headers = Vec::new();
+        add(&mut headers, limits, &standings);
+        headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect()
     }
 
     fn limits(scope: &str, most: u64) -> [Limit; 4] {

@@ -10,7 +10,6 @@
 
 use crate::claim::Amounts;
 use crate::config::Config;
-use crate::endpoint::Kind;
 use crate::message::{Ending, Settlement, Usage};
 use crate::meter::{Counts, Tally};
 use crate::money::MOST_MONEY;
@@ -58,7 +57,7 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
 }
 
 fn answered(exchange: &Exchange<'_>, parties: &Parties<'_>, tally: &Tally) -> (Counts, Amounts) {
-    charged(parties, tally.counts(exchange.input_estimate, exchange.kind == Kind::Chat))
+    charged(parties, tally.counts(exchange.input_estimate, exchange.kind.writes()))
 }
 
 fn charged(parties: &Parties<'_>, counts: Counts) -> (Counts, Amounts) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::models::Model;
-use crate::limit::{Limit, MOST_AT_ONCE};
+use crate::limit::{Limit, MOST_AT_ONCE, MOST_BUDGETS};
 use crate::money::Currency;
 use tollgate_document::{DeValue, Node, Problems, Section, shown};
 
@@ -108,6 +108,10 @@ fn one_or_more<'d>(node: Node<'d>, problems: &mut Problems<'_>) -> Vec<Node<'d>>
     let nodes = node.list(problems).unwrap_or_default();
     if nodes.is_empty() {
         node.wrong(problems, "needs at least one budget; leave `budget` out to set none");
+    }
+    if nodes.len() > MOST_BUDGETS {
+        node.wrong(problems, format!("must be at most {MOST_BUDGETS} budgets"));
+        return Vec::new();
     }
     nodes
 }

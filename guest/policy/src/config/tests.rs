@@ -241,6 +241,7 @@ fn keys_are_sound() {
         ("concurrent = 0", "concurrent:8 must be from 1 to 1000000"),
         ("concurrent = \"8\"", "concurrent:8 must be a whole number, and is of type string"),
         ("budget = []", "budget:8 needs at least one budget"),
+        (&format!("budget = [{}]", "1,".repeat(17)), "budget:8 must be at most 16 budgets"),
         ("budget = [\"5 JPY/day\", 5]", "budget[1]:8 must be a string"),
         ("budget = [\"5 JPY/day\", \"5 JPY/year\"]", "budget[1]:8 must be an amount"),
         (
@@ -360,7 +361,7 @@ fn the_calendar_has_a_time_zone() {
         .expect("a sound configuration")
         .calendar
         .around(crate::calendar::Period::Day, crate::tests::NOW);
-    assert_eq!((span.to_string().as_str(), span.start_ms % 86_400_000), ("2026-11-23", 15 * 3_600_000));
+    assert_eq!((span.name().as_str(), span.start_ms % 86_400_000), ("2026-11-23", 15 * 3_600_000));
 }
 
 #[test]

@@ -13,10 +13,12 @@ mod usage;
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::lines::{Lines, Step};
 use self::scanner::{Choices, Scanner};
+use self::usage::Tokens;
 pub use self::usage::{Counts, Tally};
 
 /// The state of metering one answer.
@@ -63,6 +65,21 @@ pub enum Finish {
     Whole(Vec<u8>),
     /// In the middle.
     Half,
+}
+
+/// Meters an answer that is all there; none if it is no JSON object. `writes` tells whether it has output at all.
+pub fn whole(body: &[u8], writes: bool) -> Option<Tally> {
+    // A provider nearly always reports everything, and then nothing else counts.
+    if let Some(reported) = Tokens::of_document(body).filter(|reported| reported.are_all(writes)) {
+        return Some(Tally { reported, ..Tally::default() });
+    }
+    let is_object =
+        body.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    let mut meter = Meter::new(Form::Json);
+    is_object.then(|| {
+        meter.read(body);
+        *meter.tally()
+    })
 }
 
 /// An event longer than this is not held back, and so never hidden.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::find::until;
-use super::usage::Tally;
+use super::usage::{LONGEST_USAGE, Tally};
 
 /// Where the automaton stands in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,9 +103,6 @@ struct Name {
 }
 
 const LONGEST_WORD: usize = b"reasoning_content".len();
-
-/// A usage object longer than this is nonsense.
-const LONGEST_USAGE: usize = 4096;
 
 impl Scanner<'_> {
     /// Reads the next piece of the document.

@@ -44,6 +44,9 @@ pub struct Counts {
     pub estimated: bool,
 }
 
+/// A usage object longer than this is nonsense.
+pub const LONGEST_USAGE: usize = 4096;
+
 /// Counts above this are nonsense: JSON's numbers are exact up to here.
 const MOST: u64 = 1 << 53;
 
@@ -74,6 +77,18 @@ impl Tally {
 }
 
 impl Tokens {
+    /// What a JSON object, all of it, says in its usage; none if it is no object.
+    pub fn of_document(body: &[u8]) -> Option<Self> {
+        let mut tokens = Self::default();
+        let members = Members { of: Level::Document, into: &mut tokens };
+        members.read(std::str::from_utf8(body).ok()?).then_some(tokens)
+    }
+
+    /// Whether nothing must be estimated.
+    pub fn are_all(&self, writes: bool) -> bool {
+        self.input.is_some() && (self.output.is_some() || !writes)
+    }
+
     /// Takes in one usage object. What is not JSON changes nothing.
     pub fn take_in(&mut self, json: &[u8]) {
         let mut read = *self;
@@ -85,8 +100,9 @@ impl Tokens {
 }
 
 /// Which object's members are read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
+    Document,
     Usage,
     InputDetails,
     OutputDetails,
@@ -120,6 +136,10 @@ impl Members<'_> {
                 Members { of: Level::OutputDetails, into }.read(value);
                 return;
             }
+            (Level::Document, "usage") if value.len() <= LONGEST_USAGE => {
+                into.take_in(value.as_bytes());
+                return;
+            }
             _ => return,
         };
         *count = (*count).max(whole(value));
@@ -135,7 +155,10 @@ impl<'u> Visitor<'u> for Members<'_> {
 
     fn visit_map<M: MapAccess<'u>>(mut self, mut map: M) -> Result<(), M::Error> {
         while let Some((Name(name), value)) = map.next_entry::<Name<'u>, &'u RawValue>()? {
-            self.member(&name, value.get());
+            // The scanner knows no `usage` that is written with an escape; both must count alike.
+            if self.of != Level::Document || matches!(name, Cow::Borrowed(_)) {
+                self.member(&name, value.get());
+            }
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ const CHAT: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hi
     "max_tokens":5,"stream_options":{"include_usage":false},"x":[1.5e3,null,{"y":[]}]}"#;
 const EMBED: &str = r#"{"model":"embed/small","input":["Hello",[1,2]]}"#;
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"Hi"}}],"usage":{"prompt_tokens":9,"completion_tokens":2},"error":{}}"#;
+const USAGE_TWICE: &str = r#"{"usage":null,"us\u0061ge":{"prompt_tokens":99},"x":{"usage":{"prompt_tokens":98}},"usage":
+    {"prompt_tokens":9,"completion_tokens":2,"completion_tokens_details":{"reasoning_tokens":1}},"usage":{"prompt_tokens":7}}"#;
 const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n\
     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
 
@@ -183,7 +185,7 @@ fn everything(
 
 proptest! {
     #[test]
-    fn no_configuration_panics(config in near(bytes(&[CONFIG]))) {
+    fn no_configuration_panics(config in near(bytes(&[CONFIG, &stored::scoped()]))) {
         let config = String::from_utf8_lossy(&config);
         if let Err(problems) = Gateway::load(&settings(&config)) {
             prop_assert!(!problems.is_empty());
@@ -278,6 +280,19 @@ proptest! {
             let ticket = [&tickets()[0][..9], &ticket].concat();
             everything(&gateway, &ticket, &bytes, &attempt, &failure, ending);
         }
+    }
+
+    #[test]
+    fn an_answer_is_metered_alike_whole_and_in_pieces(body in near(bytes(&[ANSWER, USAGE_TWICE])), chat in any::<bool>()) {
+        let gateway = gateway();
+        let (path, asked) = if chat { ("/v1/chat/completions", CHAT) } else { ("/v1/embeddings", EMBED) };
+        let Admission::Admitted(admitted) = admission(&gateway, path, ALICE, asked.as_bytes()) else { panic!("admitted") };
+        let outcome = attempt(0, answer(200, "application/json", Some(&body)));
+        let Ok(Verdict::Relay { ticket: whole, .. }) = gateway.judge(&admitted.ticket, &outcome) else { return Ok(()) };
+        let pieces = relayed(&gateway, &admitted.ticket, answer(200, "application/json", None));
+        let (_, pieces) = fed(&gateway, pieces, [&body[..]], Piece::End);
+        let settle = |ticket: &[u8]| gateway.settle(ticket, Ending::Completed).expect("its own ticket");
+        prop_assert_eq!(settle(&whole), settle(&pieces));
     }
 
     #[test]

@@ -6,8 +6,11 @@ const BODY: &str =
     r#"{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"Hello there"}]}"#;
 
 /// A configuration with a scope, a key in it, and a model priced in another currency.
-fn scoped() -> String {
+pub fn scoped() -> String {
     let scopes = r#"
+[calendar]
+time_zone = "UTC"
+
 [[scopes]]
 name = "acme"
 concurrent = 8
@@ -177,6 +180,7 @@ fn a_key_that_cannot_be_read_may_do_nothing() {
         ),
         (with(Limits { concurrent: Some(0), ..Limits::default() }), "limits.concurrent: must be from 1 to"),
         (with(budgets(&["1 JPY/day", "5 yen/day"])), "limits.budgets[1]: must be an amount"),
+        (with(budgets(&["1 JPY/day"; 17])), "limits.budgets: must be at most 16"),
         (with(budgets(&["1 JPY/day", "2 JPY/day"])), "limits.budgets[1]: is a second budget"),
         (
             with(budgets(&["1 USD/day"])),
