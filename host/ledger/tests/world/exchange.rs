@@ -8,6 +8,8 @@ use tollgate_ledger::{Claim, Entry, Outcome};
 
 /// Of the windows, in milliseconds.
 pub const PERIOD: u64 = MINUTE;
+/// How late a window may forget.
+pub const LATE: u64 = PERIOD / 30;
 pub const UPSTREAM: &str = "slots:upstream";
 
 pub struct Limits {
@@ -18,7 +20,7 @@ pub struct Limits {
     pub upstream: u64,
 }
 
-pub const LIMITS: Limits = Limits { requests: 6, tokens: 3_000, key: 200_000, concurrent: 5, upstream: 60 };
+pub const LIMITS: Limits = Limits { requests: 6, tokens: 3_000, key: 50_000, concurrent: 5, upstream: 60 };
 
 pub struct Exchange {
     pub row: Arc<Entry>,
@@ -76,7 +78,7 @@ impl Exchange {
         [
             window(&format!("window-requests:{key}"), LIMITS.requests, 1),
             window(&format!("window:{key}"), LIMITS.tokens, self.held),
-            budget(&format!("budget:{organisation}"), 10 * LIMITS.key, self.held),
+            budget(&format!("budget:{organisation}"), 8 * LIMITS.key, self.held),
             budget(&format!("budget:{team}"), 5 * LIMITS.key, self.held),
             budget(&format!("budget:{key}"), LIMITS.key, self.held),
             slots(&format!("slots:{key}"), LIMITS.concurrent, 1),

@@ -8,10 +8,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use exchange::{Exchange, LIMITS, PERIOD, UPSTREAM};
+use exchange::{Exchange, LATE, LIMITS, PERIOD, UPSTREAM};
 use tollgate_contract::operations::Random;
 use tollgate_contract::{NOW, all_rows, budget, rows, slots, window};
-use tollgate_ledger::{Charge, Hold, Ledger, Memory, Query, Reservation, Settled};
+use tollgate_ledger::{Charge, Claim, Hold, Ledger, Memory, Query, Reservation, Settled};
 
 const CLIENTS: usize = 2_500;
 const GATEWAYS: usize = 4;
@@ -143,14 +143,15 @@ impl World {
         }
         match answer {
             Reservation::Granted { .. } => self.granted(index),
-            Reservation::Limited { retry_after_ms, .. } => {
+            Reservation::Limited { claim, retry_after_ms, .. } => {
                 self.see("refused");
+                self.check_refusal(&claims[claim]);
                 let tries = &mut self.exchanges[index].tries;
                 *tries += 1;
                 if *tries < 4
-                    && let Some(wait) = retry_after_ms
+                    && let Some(wait) = retry_after_ms.filter(|wait| *wait < DAY / 10)
                 {
-                    self.after(wait.min(DAY), Event::Begin { exchange: index });
+                    self.after(wait, Event::Begin { exchange: index });
                 }
             }
         }
@@ -178,27 +179,37 @@ impl World {
 
     /// never over-admit: with the new one, no cell has more than its limit in the trailing period.
     fn check_grant(&mut self, index: usize) {
-        let now = self.now;
         for claim in self.exchanges[index].claims() {
-            let limit = claim.rule.limit();
-            let used = if claim.cell.starts_with("budget") {
-                self.spent[&claim.cell]
-            } else {
-                let is_window = claim.cell.starts_with("window");
-                let exchanges = &self.exchanges;
-                let counted = self.counted.get_mut(&claim.cell).unwrap();
-                counted.retain(|of| {
-                    let exchange = &exchanges[*of];
-                    if is_window {
-                        exchange.granted.is_some_and(|at| at + PERIOD > now)
-                    } else {
-                        exchange.charged.is_none() && exchange.until > now
-                    }
-                });
-                counted.iter().map(|of| exchanges[*of].units(&claim.cell)).sum()
-            };
-            assert!(used <= limit, "seed {} at {now}: {} counts {used} of {limit}", self.seed, claim.cell);
+            let (used, limit) = (self.used(&claim.cell, PERIOD), claim.rule.limit());
+            let (seed, now) = (self.seed, self.now);
+            assert!(used <= limit, "seed {seed} at {now}: {} counts {used} of {limit}", claim.cell);
         }
+    }
+
+    /// no phantom refusal: the claim that is named has no room, or had none a moment ago if it is a window's.
+    fn check_refusal(&mut self, claim: &Claim) {
+        let (used, limit) = (self.used(&claim.cell, PERIOD + LATE), claim.rule.limit());
+        let (seed, now) = (self.seed, self.now);
+        assert!(used + claim.amount > limit, "seed {seed} at {now}: {} has {used} of {limit}", claim.cell);
+    }
+
+    /// What a cell counts: a window those of the latest `period`.
+    fn used(&mut self, cell: &str, period: u64) -> u64 {
+        if cell.starts_with("budget") {
+            return self.spent.get(cell).copied().unwrap_or(0);
+        }
+        let (now, exchanges, is_window) = (self.now, &self.exchanges, cell.starts_with("window"));
+        let counts = |of: &usize, period| {
+            let exchange = &exchanges[*of];
+            if is_window {
+                exchange.granted.is_some_and(|at| at + period > now)
+            } else {
+                exchange.charged.is_none() && exchange.until > now
+            }
+        };
+        let Some(counted) = self.counted.get_mut(cell) else { return 0 };
+        counted.retain(|of| counts(of, PERIOD + LATE));
+        counted.iter().filter(|of| counts(of, period)).map(|of| exchanges[*of].units(cell)).sum()
     }
 
     fn renew(&mut self, index: usize) {
@@ -248,7 +259,7 @@ impl World {
             (0..self.exchanges.len()).filter(|index| is_over(&self.exchanges[*index])).collect();
         assert_eq!(ready(self.store.expire(now)), Ok(over.len()), "seed {} at {now}", self.seed);
         over.into_iter().for_each(|index| self.lose(index));
-        if now / 1_000 % 60 == 0 {
+        if (now / 1_000).is_multiple_of(60) {
             // No hold is older than its lease.
             let open = self.store.snapshot(0).holds;
             assert!(open.iter().all(|hold| hold.until_ms > now), "seed {} at {now}: {open:?}", self.seed);
@@ -303,7 +314,7 @@ impl World {
 
     /// no phantom refusal: a period later every window and slot is free.
     fn check_room(&self) {
-        let later = self.now + PERIOD + PERIOD / 30;
+        let later = self.now + PERIOD + LATE;
         for cell in self.counted.keys() {
             let is_window = cell.starts_with("window");
             let claim =
