@@ -207,3 +207,49 @@ impl From<Event<'_>> for Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(backlog: &Backlog, times: u64) -> Position {
+        let one =
+            || backlog.note(Event::Renewed { hold: "one", until_ms: 1, lease_ms: 1, cells: Vec::new() });
+        (0..times).fold(Position::default(), |_, _| one())
+    }
+
+    #[test]
+    fn a_disk_that_is_too_slow_lets_nothing_be_granted() {
+        let backlog = Backlog::new();
+        assert_eq!(note(&backlog, MOST_PENDING), Position(MOST_PENDING));
+        assert_eq!(backlog.fault(), None);
+        note(&backlog, 1);
+        assert!(backlog.fault().unwrap().contains("does not keep up"));
+        backlog.written(1);
+        assert_eq!(backlog.fault(), None);
+    }
+
+    #[test]
+    fn what_is_written_wakes_who_waits_for_it_and_a_fault_wakes_all() {
+        let (backlog, mut queue) = (Backlog::new(), Queue::default());
+        let (first, second) = (note(&backlog, 1), note(&backlog, 1));
+        backlog.wait();
+        backlog.take(Duration::ZERO, &mut queue);
+        assert_eq!((queue.changes.len(), queue.noted), (2, 2));
+        let wait = |position| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(backlog.durable(position))
+        };
+        std::thread::scope(|scope| {
+            let (one, two) = (&wait, &wait);
+            let waits = [scope.spawn(move || one(first)), scope.spawn(move || two(second))];
+            backlog.written(1);
+            backlog.failed("full".into());
+            let answers = waits.map(|wait| wait.join().unwrap());
+            assert_eq!(answers, [Ok(()), Err(Unavailable::new("full"))]);
+        });
+        assert_eq!(wait(first), Ok(()), "what is durable stays so");
+        backlog.written(2);
+        assert_eq!((wait(second), backlog.fault()), (Ok(()), None));
+    }
+}

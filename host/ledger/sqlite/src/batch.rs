@@ -96,3 +96,63 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tollgate_contract::entry;
+
+    use super::*;
+
+    fn opened(id: &str) -> Change {
+        let entry = Arc::new(entry(id, 7));
+        let opened = Opened { entry, until_ms: 100, lease_ms: 100, parts: Vec::new() };
+        Change { turn: Turn::Opened(opened), cells: cells(1) }
+    }
+
+    fn renewed(id: &str) -> Change {
+        Change { turn: Turn::Renewed { hold: id.into(), until_ms: 300, lease_ms: 200 }, cells: Vec::new() }
+    }
+
+    fn closed(id: &str) -> Change {
+        Change { turn: Turn::Closed(Arc::new(entry(id, 3))), cells: cells(2) }
+    }
+
+    fn cells(used: u64) -> Vec<(Arc<str>, Cell)> {
+        vec![("b".into(), format!("budget 9 {used}").parse().unwrap())]
+    }
+
+    fn folded(numbers: &mut Numbers, changes: impl IntoIterator<Item = Change>) -> Batch {
+        let mut batch = Batch::default();
+        changes.into_iter().for_each(|change| batch.fold(numbers, change));
+        batch
+    }
+
+    #[test]
+    fn a_hold_that_lives_within_a_batch_is_only_a_row() {
+        let mut numbers = Numbers::default();
+        let batch = folded(&mut numbers, [opened("one"), renewed("one"), closed("one")]);
+        assert!(batch.opened.is_empty() && batch.renewed.is_empty() && batch.ended.is_empty());
+        assert_eq!((batch.rows.len(), batch.cells.len()), (1, 1));
+        assert_eq!(batch.cells["b"].to_string(), "budget 9 2", "as it was last");
+        assert!(numbers.by_id.is_empty());
+    }
+
+    #[test]
+    fn a_hold_that_outlives_its_batch_is_opened_renewed_and_ended_by_its_number() {
+        let mut numbers = Numbers::new([("old".into(), 41)].into());
+        let batch = folded(&mut numbers, [opened("one"), renewed("one"), renewed("old")]);
+        assert_eq!((batch.opened[&42].until_ms, batch.opened[&42].lease_ms), (300, 200));
+        assert_eq!(batch.renewed, [(41, (300, 200))].into());
+        let batch = folded(&mut numbers, [renewed("one"), closed("one"), closed("old"), renewed("old")]);
+        assert_eq!((batch.ended, batch.renewed.len(), batch.rows.len()), (vec![42, 41], 0, 2));
+    }
+
+    #[test]
+    fn what_was_written_is_forgotten() {
+        let mut numbers = Numbers::new([("old".into(), 1)].into());
+        let mut batch = folded(&mut numbers, [opened("one"), renewed("old"), opened("two"), closed("old")]);
+        assert!(!batch.is_empty());
+        batch.clear();
+        assert!(batch.is_empty());
+    }
+}

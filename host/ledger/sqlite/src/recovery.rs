@@ -8,8 +8,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row};
 use tollgate_ledger::cell::Cell;
 use tollgate_ledger::window::Mark;
-use tollgate_ledger::{Entry, Part, Restored};
+use tollgate_ledger::{Books, Entry, Part, Restored};
 
+use crate::backlog::Backlog;
 use crate::file::OpenError;
 use crate::statements::{integer, natural};
 
@@ -17,13 +18,10 @@ use crate::statements::{integer, natural};
 const REMEMBERED: i64 = 16_384;
 
 /// What a server left.
-#[derive(Default)]
 pub struct Recovered {
-    /// Counters by name.
-    pub cells: Vec<(String, Cell)>,
-    /// Open holds.
-    pub holds: Vec<Restored>,
-    /// The numbers of their rows, by id.
+    /// Its counters and open holds.
+    pub books: Books<Backlog>,
+    /// The numbers of the holds' rows, by id.
     pub numbers: HashMap<Box<str>, i64>,
     /// The last exchanges that are closed.
     pub closed: HashSet<Box<str>>,
@@ -31,39 +29,64 @@ pub struct Recovered {
 
 /// Reads it, without the counters that were over by then: milliseconds since the epoch.
 pub fn read(connection: &Connection, path: &Path, before: u64) -> Result<Recovered, OpenError> {
-    let mut recovered = Recovered::default();
-    let counters = "SELECT name, state FROM counters WHERE ends_at_ms > ?1";
-    each(connection, path, counters, integer(before), |row| {
-        let (name, state) = (row.get::<_, String>(0)?, row.get_ref(1)?.as_str()?);
-        let cell = state.parse().map_err(|cause| Wrong::Row(format!("counters, {name}: {cause}")))?;
-        recovered.cells.push((name, cell));
-        Ok(())
-    })?;
-    let holds = "SELECT number, until_ms, lease_ms, parts, entry FROM holds WHERE number > ?1";
-    each(connection, path, holds, 0, |row| {
-        let number: i64 = row.get(0)?;
-        let entry: Entry = parsed(row, 4, number)?;
-        let parts: Vec<(String, u64, u64, u32)> = parsed(row, 3, number)?;
-        let part = |(cell, amount, at_ms, moves): (String, _, _, _)| Part {
-            cell: cell.into(),
-            amount,
-            mark: Mark { at_ms, moves },
-        };
-        recovered.numbers.insert(entry.request_id.as_str().into(), number);
-        recovered.holds.push(Restored {
-            entry: Arc::new(entry),
-            until_ms: natural(row.get(1)?),
-            lease_ms: natural(row.get(2)?),
-            parts: parts.into_iter().map(part).collect(),
-        });
-        Ok(())
-    })?;
-    let closed = "SELECT request_id FROM charges ORDER BY at_ms DESC, request_id DESC LIMIT ?1";
-    each(connection, path, closed, REMEMBERED, |row| {
-        recovered.closed.insert(row.get_ref(0)?.as_str()?.into());
-        Ok(())
-    })?;
-    Ok(recovered)
+    recovered(connection, before).map_err(|wrong| match wrong {
+        Wrong::Row(reason) => OpenError::Unreadable { path: path.to_owned(), reason },
+        Wrong::Sqlite(cause) => OpenError::Unopened { path: path.to_owned(), reason: cause.to_string() },
+    })
+}
+
+fn recovered(connection: &Connection, before: u64) -> Result<Recovered, Wrong> {
+    let (mut holds, mut numbers) = (Vec::new(), HashMap::new());
+    let mut open = connection.prepare("SELECT number, until_ms, lease_ms, parts, entry FROM holds")?;
+    let mut rows = open.query(())?;
+    while let Some(row) = rows.next()? {
+        let hold = hold_in(row)?;
+        numbers.insert(hold.entry.request_id.as_str().into(), row.get(0)?);
+        holds.push(hold);
+    }
+    let mut counters = connection.prepare("SELECT name, state FROM counters WHERE ends_at_ms > ?1")?;
+    let mut wrong = None;
+    // A start waits for this, so no counter is held twice.
+    let cells = counters.query_map([integer(before)], |row| Ok(cell_in(row)))?.map_while(|cell| {
+        let sound = cell.map_err(Wrong::from).and_then(|cell| cell);
+        sound.map_err(|cause| wrong = Some(cause)).ok()
+    });
+    let books = Books::restore(Backlog::new(), cells, holds);
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
+    let last = "SELECT request_id FROM charges ORDER BY at_ms DESC, request_id DESC LIMIT ?1";
+    let mut last = connection.prepare(last)?;
+    let closed = last.query_map([REMEMBERED], |row| Ok(row.get_ref(0)?.as_str()?.into()))?;
+    Ok(Recovered { books, numbers, closed: closed.collect::<Result<_, _>>()? })
+}
+
+fn cell_in(row: &Row<'_>) -> Result<(String, Cell), Wrong> {
+    let (name, state) = (row.get::<_, String>(0)?, row.get_ref(1)?.as_str()?);
+    let cell = state.parse().map_err(|cause| Wrong::Row(format!("counters, {name}: {cause}")))?;
+    Ok((name, cell))
+}
+
+fn hold_in(row: &Row<'_>) -> Result<Restored, Wrong> {
+    let entry: Entry = parsed(row, 4)?;
+    let parts: Vec<(String, u64, u64, u32)> = parsed(row, 3)?;
+    let part = |(cell, amount, at_ms, moves): (String, _, _, _)| Part {
+        cell: cell.into(),
+        amount,
+        mark: Mark { at_ms, moves },
+    };
+    Ok(Restored {
+        entry: Arc::new(entry),
+        until_ms: natural(row.get(1)?),
+        lease_ms: natural(row.get(2)?),
+        parts: parts.into_iter().map(part).collect(),
+    })
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Wrong> {
+    let number: i64 = row.get(0)?;
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|cause| Wrong::Row(format!("holds, number {number}: {cause}")))
 }
 
 enum Wrong {
@@ -75,30 +98,4 @@ impl<E: Into<rusqlite::Error>> From<E> for Wrong {
     fn from(cause: E) -> Self {
         Self::Sqlite(cause.into())
     }
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize, number: i64) -> Result<T, Wrong> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|cause| Wrong::Row(format!("holds, number {number}: {cause}")))
-}
-
-fn each(
-    connection: &Connection,
-    path: &Path,
-    sql: &str,
-    parameter: i64,
-    mut take: impl FnMut(&Row<'_>) -> Result<(), Wrong>,
-) -> Result<(), OpenError> {
-    let mut all = || -> Result<(), Wrong> {
-        let mut statement = connection.prepare(sql)?;
-        let mut rows = statement.query([parameter])?;
-        while let Some(row) = rows.next()? {
-            take(row)?;
-        }
-        Ok(())
-    };
-    all().map_err(|wrong| match wrong {
-        Wrong::Row(reason) => OpenError::Unreadable { path: path.to_owned(), reason },
-        Wrong::Sqlite(cause) => OpenError::Unopened { path: path.to_owned(), reason: cause.to_string() },
-    })
 }

@@ -66,9 +66,9 @@ impl Sqlite {
         let connection = file::connect(path, PATIENCE)?;
         let unopened = |reason: String| OpenError::Unopened { path: path.to_owned(), reason };
         drop(Statements::new(&connection).map_err(|cause| unopened(cause.to_string()))?);
-        let Recovered { cells, holds, numbers, closed } =
+        let Recovered { books, numbers, closed } =
             recovery::read(&connection, path, now.saturating_sub(GRACE_MS))?;
-        let books = Arc::new(Books::restore(Backlog::new(), cells, holds));
+        let books = Arc::new(books);
         // never over-admit: this also closes the budgets whose counters were over and are not read back.
         let lost = AtomicUsize::new(books.expire(now));
         let records = Records::open(path)?;

@@ -36,11 +36,8 @@ pub fn start(
 }
 
 fn run(connection: &Connection, backlog: &Backlog, numbers: Numbers) {
-    match Statements::new(connection) {
-        Ok(statements) => {
-            let (batch, swept) = (Batch::default(), String::new());
-            Writer { connection, backlog, numbers, statements, batch, swept }.run();
-        }
+    match Writer::new(connection, backlog, numbers) {
+        Ok(mut writer) => writer.run(),
         Err(cause) => backlog.failed(format!("the ledger's tables are not as they should be: {cause}")),
     }
 }
@@ -50,37 +47,56 @@ struct Writer<'c> {
     backlog: &'c Backlog,
     numbers: Numbers,
     statements: Statements<'c>,
+    /// What is to be written, also what could not be until now.
     batch: Batch,
+    queue: Queue,
     /// The counter up to which the file is swept.
     swept: String,
+    /// When the last commit began.
+    last: Instant,
+    /// How long to wait before the next one.
+    pause: Duration,
 }
 
-impl Writer<'_> {
+impl<'c> Writer<'c> {
+    fn new(connection: &'c Connection, backlog: &'c Backlog, numbers: Numbers) -> Result<Self> {
+        Ok(Self {
+            connection,
+            backlog,
+            numbers,
+            statements: Statements::new(connection)?,
+            batch: Batch::default(),
+            queue: Queue::default(),
+            swept: String::new(),
+            last: Instant::now(),
+            pause: Duration::ZERO,
+        })
+    }
+
     fn run(&mut self) {
-        let mut queue = Queue::default();
-        let mut last = Instant::now();
-        let mut pause = Duration::ZERO;
-        loop {
+        while !self.queue.closing {
             if self.batch.is_empty() {
                 self.backlog.wait();
-                pause = PACE.saturating_sub(last.elapsed());
+                self.pause = PACE.saturating_sub(self.last.elapsed());
             }
-            self.backlog.take(pause, &mut queue);
-            queue.changes.drain(..).for_each(|change| self.batch.fold(&mut self.numbers, change));
-            last = Instant::now();
-            match self.write(queue.sweep) {
-                Ok(()) => {
-                    self.batch.clear();
-                    self.backlog.written(queue.noted);
-                    pause = Duration::ZERO;
-                }
-                Err(cause) => {
-                    self.backlog.failed(format!("the ledger's file cannot be written: {cause}"));
-                    pause = pause.saturating_mul(2).clamp(PAUSES.0, PAUSES.1);
-                }
+            self.commit();
+        }
+    }
+
+    /// Takes what there is and tries to write it, together with what could not be written before.
+    fn commit(&mut self) {
+        self.backlog.take(self.pause, &mut self.queue);
+        self.queue.changes.drain(..).for_each(|change| self.batch.fold(&mut self.numbers, change));
+        self.last = Instant::now();
+        match self.write(self.queue.sweep) {
+            Ok(()) => {
+                self.batch.clear();
+                self.backlog.written(self.queue.noted);
+                self.pause = Duration::ZERO;
             }
-            if queue.closing {
-                return;
+            Err(cause) => {
+                self.backlog.failed(format!("the ledger's file cannot be written: {cause}"));
+                self.pause = self.pause.saturating_mul(2).clamp(PAUSES.0, PAUSES.1);
             }
         }
     }
@@ -95,5 +111,47 @@ impl Writer<'_> {
             self.swept = self.statements.sweep(&self.swept, SWEPT, before)?.unwrap_or_default();
         }
         transaction.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_contract::{LEASE, NOW, budget, entry};
+    use tollgate_ledger::{Charge, Hold, Journal as _, Settled};
+
+    use super::*;
+    use crate::file;
+
+    fn number(connection: &Connection, sql: &str) -> i64 {
+        connection.query_row(sql, (), |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_batch_that_fails_again_and_again_is_kept_with_what_comes_meanwhile() {
+        let place = tempfile::TempDir::new().unwrap();
+        let connection = file::connect(&place.path().join("ledger.db"), Duration::ZERO).unwrap();
+        let books = Books::new(Backlog::new());
+        let mut writer = Writer::new(&connection, books.journal(), Numbers::default()).unwrap();
+        let rows = ["one", "two", "three"].map(|id| Arc::new(entry(id, 5)));
+        let mut pauses = Vec::new();
+        connection.execute_batch("PRAGMA query_only = ON").unwrap();
+        for row in &rows {
+            let claims = [budget("b", 100, 5)];
+            books.reserve(Hold { entry: row, claims: &claims, lease_ms: LEASE }, NOW);
+            writer.commit();
+            assert_eq!(books.settle(row, Charge::Amounts(&[2]), NOW), Settled::Done);
+            writer.commit();
+            assert!(books.journal().fault().unwrap().contains("cannot be written"));
+            pauses.push(writer.pause);
+        }
+        assert!(pauses.is_sorted() && pauses.iter().all(|pause| *pause <= PAUSES.1), "{pauses:?}");
+        connection.execute_batch("PRAGMA query_only = OFF").unwrap();
+        writer.commit();
+        assert_eq!(books.journal().fault(), None);
+        assert!(writer.batch.is_empty() && writer.pause.is_zero());
+        assert_eq!(number(&connection, "SELECT count(*) FROM charges"), 3);
+        assert_eq!(number(&connection, "SELECT count(*) FROM holds"), 0);
+        assert_eq!(number(&connection, "SELECT used FROM counters WHERE name = 'b'"), 6);
+        assert_eq!(books.journal().position().0, 6);
     }
 }
