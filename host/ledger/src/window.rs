@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use crate::{Fit, MOST_UNITS, Standing};
 
 /// Buckets per period.
@@ -22,8 +24,8 @@ pub struct Window {
     latest_ms: u64,
     /// How often buckets were moved: a mark made before no longer says where its units are.
     moves: u32,
-    /// In ascending order, none empty.
-    buckets: Vec<Bucket>,
+    /// In ascending order, none empty. Most windows are seldom used: the first needs no room of its own.
+    buckets: SmallVec<[Bucket; 1]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
