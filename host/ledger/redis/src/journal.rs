@@ -173,7 +173,7 @@ impl Drop for Journal {
 }
 
 fn unavailable(error: &io::Error) -> Unavailable {
-    Unavailable::new(format!("the journal cannot be written: {error}"))
+    Unavailable::new(format!("the journal: {error}"))
 }
 
 struct Owner {

@@ -35,6 +35,9 @@ pub async fn keep(inner: Arc<Inner>, server: Server) {
         match done {
             Ok(()) => pause = PAUSE,
             Err(why) => {
+                if inner.link.down().is_none() {
+                    tracing::warn!(reason = &*why.reason, "the journal waits");
+                }
                 inner.link.stays_down(&why);
                 tokio::time::sleep(pause).await;
                 pause = pause.saturating_mul(2).min(LONGEST_PAUSE);

@@ -1,8 +1,8 @@
 //! The connection to the server: up, or known to be down.
 //!
 //! Every operation is answered within a bound. After one that was not, or that failed in a way that tells of the
-//! server, the connection is given up for good, so that a late answer can never be taken for another's; until a new
-//! one is found, operations fail at once. This module decides nothing about the books.
+//! server, the connection is given up for good with all that wait on it, so that a late answer can never be taken for
+//! another's; until a new one is found, operations fail at once. This module decides nothing about the books.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tollgate_ledger::Unavailable;
 
@@ -63,6 +63,8 @@ enum State {
         connection: MultiplexedConnection,
         /// Tells this connection from those before.
         number: u64,
+        /// Dropped when the connection is given up: whoever waits for an answer on it hears of that.
+        in_use: watch::Sender<()>,
     },
     Down {
         why: Cow<'static, str>,
@@ -91,11 +93,15 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let (connection, number) = match &*self.state() {
-            State::Up { connection, number } => (connection.clone(), *number),
+        let (connection, number, mut in_use) = match &*self.state() {
+            State::Up { connection, number, in_use } => (connection.clone(), *number, in_use.subscribe()),
             State::Down { why, .. } => return Err(Failure::Down(Unavailable::new(why.clone()))),
         };
-        let answer = self.bounded(operation(connection)).await;
+        let answer = tokio::select! {
+            biased;
+            answer = self.bounded(operation(connection)) => answer,
+            _ = in_use.changed() => Err(Failure::Down(Unavailable::new("redis: the connection was lost"))),
+        };
         if let Err(Failure::Down(why)) = &answer {
             self.lower(number, why.reason.clone());
         }
@@ -116,7 +122,8 @@ impl Link {
     pub fn raise(&self, connection: MultiplexedConnection) {
         let mut state = self.state();
         let (State::Up { number, .. } | State::Down { number, .. }) = *state;
-        *state = State::Up { connection, number: number.saturating_add(1) };
+        let (in_use, _) = watch::channel(());
+        *state = State::Up { connection, number: number.saturating_add(1), in_use };
         tracing::info!("the shared ledger is reached");
     }
 

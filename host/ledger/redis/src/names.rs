@@ -75,7 +75,8 @@ pub fn is_plain(text: &str) -> bool {
 /// 128 bits of SHA-256 in hexadecimal: nobody finds two names with the same.
 fn hash(name: &str) -> String {
     let digest = digest(&SHA256, name.as_bytes());
-    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let half = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(half))
 }
 
 #[cfg(test)]

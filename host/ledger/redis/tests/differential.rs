@@ -42,10 +42,9 @@ async fn follow(
         if lines.is_empty() {
             continue;
         }
-        let mut read = redis::pipe();
-        lines.iter().for_each(|(kind, name, _)| {
-            read.get(format!("{{{namespace}}}{}", key_of(kind, name)));
-        });
+        let key = |(kind, name, _): &(&str, String, _)| format!("{{{namespace}}}{}", key_of(kind, name));
+        let mut read = redis::cmd("MGET");
+        read.arg(lines.iter().map(key).collect::<Vec<_>>());
         let kept: Vec<Option<String>> = read.query_async(&mut reader).await.unwrap();
         let line = |(_, name, line): &(_, String, Option<String>)| {
             line.as_ref().map(|line| format!("{line}\n{name}"))
@@ -55,7 +54,7 @@ async fn follow(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn every_history_is_that_of_the_pure_rules() {
     let server = Arc::new(Server::start());
     let mut histories = Vec::new();

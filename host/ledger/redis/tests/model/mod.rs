@@ -179,6 +179,5 @@ impl Model {
 /// The end of the key under which something is kept.
 pub fn key_of(kind: &str, name: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    let digits: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{kind}:{digits}")
+    format!("{kind}:{:032x}", u128::from_be_bytes(*digest.as_ref().first_chunk().unwrap()))
 }
