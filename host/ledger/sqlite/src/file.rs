@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -133,8 +133,16 @@ pub fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError>
     if connection.is_readonly("main").map_err(named)? {
         return Err(OpenError::ReadOnly { path: path.to_owned() });
     }
-    if is_new(&connection, path, named)? {
+    // One moment of the file: another program may be making its tables.
+    let moment = connection.transaction().map_err(named)?;
+    let new = is_new(&moment, path, named)?;
+    drop(moment);
+    if new {
         set_up(&mut connection, path, named)?;
+    }
+    if log_ahead(&connection, patience).map_err(named)? != "wal" {
+        let reason = "the file system cannot share memory between processes".to_owned();
+        return Err(OpenError::Unopened { path: path.to_owned(), reason });
     }
     // The log is copied back every 16 MiB: less often than by default, since each time stops the commits for as long
     // as the disk needs; and few enough to be read in a moment after a crash.
@@ -167,16 +175,28 @@ fn set_up(
     path: &Path,
     named: impl Fn(rusqlite::Error) -> OpenError + Copy,
 ) -> Result<(), OpenError> {
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(named)?;
-    if mode != "wal" {
-        let reason = "the file system cannot share memory between processes".to_owned();
-        return Err(OpenError::Unopened { path: path.to_owned(), reason });
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
     // Two programs may open a new file at once: the second finds the tables made.
-    if is_new(&transaction, path, named)? {
-        transaction.execute_batch(SCHEMA).map_err(named)?;
+    if is_new(&change, path, named)? {
+        change.execute_batch(SCHEMA).map_err(named)?;
     }
-    transaction.commit().map_err(named)
+    change.commit().map_err(named)
+}
+
+/// Has changes written to a log beside the file, which readers never wait for. A file keeps this once it is so.
+fn log_ahead(connection: &Connection, patience: Duration) -> rusqlite::Result<String> {
+    let began = Instant::now();
+    loop {
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0));
+        // SQLite does not wait here for another program that opens the new file at the same time.
+        match mode {
+            Err(cause)
+                if cause.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < patience =>
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            mode => return mode,
+        }
+    }
 }

@@ -36,9 +36,12 @@ impl Records {
     ///
     /// What is wrong with the file, and what can be done about it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let front = Mutex::new(file::connect(path.as_ref(), READS_WAIT)?);
-        let back = Arc::new(Mutex::new(file::connect(path.as_ref(), CHANGES_WAIT)?));
-        Ok(Self { front, back })
+        let path = path.as_ref();
+        let (front, back) = (file::connect(path, CHANGES_WAIT)?, file::connect(path, CHANGES_WAIT)?);
+        let unopened =
+            |cause: rusqlite::Error| OpenError::Unopened { path: path.to_owned(), reason: cause.to_string() };
+        front.busy_timeout(READS_WAIT).map_err(unopened)?;
+        Ok(Self { front: Mutex::new(front), back: Arc::new(Mutex::new(back)) })
     }
 
     /// Whether the exchange has a row.

@@ -145,6 +145,20 @@ fn one_file_has_one_server() {
 }
 
 #[test]
+fn a_new_file_may_be_opened_by_many_at_once() {
+    for _ in 0..10 {
+        let place = Place::new();
+        std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..4).map(|_| scope.spawn(|| Records::open(place.file()))).collect();
+            for opened in opened {
+                let tool = opened.join().unwrap().unwrap();
+                assert_eq!(wait(tool.keys()), Ok(vec![]));
+            }
+        });
+    }
+}
+
+#[test]
 fn tools_beside_a_server_change_its_keys_at_once() {
     let place = Place::new();
     let tool = Records::open(place.file()).unwrap();
