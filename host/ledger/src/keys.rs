@@ -190,18 +190,6 @@ impl Key {
                 .any(|secret| secret.digest == *digest && secret.ends_ms.is_none_or(|end| now < end))
     }
 
-    /// Whether this is the digest of one of its secrets, valid or not.
-    #[must_use]
-    pub fn has(&self, digest: &Digest) -> bool {
-        self.secrets.iter().any(|secret| secret.digest == *digest)
-    }
-
-    /// Whether the two have a secret in common, valid or not.
-    #[must_use]
-    pub fn shares_secret_with(&self, other: &Self) -> bool {
-        other.secrets.iter().any(|secret| self.has(&secret.digest))
-    }
-
     /// Takes a new secret; those before stay valid for `overlap_ms` more, or as long as they were going to.
     pub fn rotate(&mut self, digest: Digest, overlap_ms: u64, now: u64) {
         let end = now.saturating_add(overlap_ms);

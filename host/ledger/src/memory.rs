@@ -1,11 +1,11 @@
 //! A store inside one process: nothing survives it, nothing is shared. For tests, and for who wants no file.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use crate::books::Books;
 use crate::breaker::{Board, BreakerRule, Health, Passage};
-use crate::keys::{Digest, Found, Kept, Key, Keys, Scope};
+use crate::keys::{Digest, Found, Kept, Key, Keys, Scope, Secret};
 use crate::shelf::locked;
 use crate::store::{Breakers, Charges, Condition, Ledger, Pending, Query};
 use crate::{Charge, Claim, Entry, Event, Hold, Journal, Position, Reservation, Settled, Snapshot, Standing};
@@ -17,20 +17,23 @@ const ROWS: usize = 10_000;
 pub struct Memory {
     books: Books<Rows>,
     board: Board,
-    keys: Mutex<BTreeMap<String, Key>>,
-    scopes: Mutex<BTreeMap<String, Scope>>,
+    records: Mutex<Records>,
+}
+
+/// Keys and scopes by their names.
+#[derive(Default)]
+struct Records {
+    keys: BTreeMap<String, Key>,
+    scopes: BTreeMap<String, Scope>,
+    /// Whose each secret is.
+    owners: HashMap<Digest, String>,
 }
 
 impl Memory {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            books: Books::new(Rows::default()),
-            board: Board::default(),
-            keys: Mutex::default(),
-            scopes: Mutex::default(),
-        }
+        Self { books: Books::new(Rows::default()), board: Board::default(), records: Mutex::default() }
     }
 
     /// Everything in the books as `now` finds it.
@@ -136,56 +139,64 @@ impl Charges for Memory {
     }
 }
 
+impl Records {
+    fn find(&self, digest: &Digest) -> Option<Found> {
+        let key = self.keys.get(self.owners.get(digest)?)?;
+        let scopes = key.scope_names().filter_map(|name| self.scopes.get(name).cloned()).collect();
+        Some(Found { key: key.clone(), scopes })
+    }
+
+    fn keep_key(&mut self, key: &Key) -> Kept {
+        let kept = self.keys.get(&key.name);
+        let is_taken =
+            |secret: &Secret| self.owners.get(&secret.digest).is_some_and(|name| *name != key.name);
+        if kept.map_or(0, |kept| kept.version) != key.version || key.secrets.iter().any(is_taken) {
+            return Kept::Conflict;
+        }
+        for secret in kept.into_iter().flat_map(|kept| &kept.secrets) {
+            self.owners.remove(&secret.digest);
+        }
+        self.owners.extend(key.secrets.iter().map(|secret| (secret.digest, key.name.clone())));
+        self.keys.insert(key.name.clone(), Key { version: key.version.saturating_add(1), ..key.clone() });
+        Kept::Done
+    }
+
+    fn keep_scope(&mut self, scope: &Scope) -> Kept {
+        if self.scopes.get(&scope.name).map_or(0, |kept| kept.version) != scope.version {
+            return Kept::Conflict;
+        }
+        let next = Scope { version: scope.version.saturating_add(1), ..scope.clone() };
+        self.scopes.insert(scope.name.clone(), next);
+        Kept::Done
+    }
+}
+
 impl Keys for Memory {
     fn find<'a>(&'a self, digest: &'a Digest) -> Pending<'a, Option<Found>> {
-        Box::pin(async move {
-            let keys = locked(&self.keys);
-            let Some(key) = keys.values().find(|key| key.has(digest)).cloned() else { return Ok(None) };
-            let kept = locked(&self.scopes);
-            let scopes = key.scope_names().filter_map(|name| kept.get(name).cloned()).collect();
-            Ok(Some(Found { key, scopes }))
-        })
+        Box::pin(async move { Ok(locked(&self.records).find(digest)) })
     }
 
     fn key<'a>(&'a self, name: &'a str) -> Pending<'a, Option<Key>> {
-        Box::pin(async move { Ok(locked(&self.keys).get(name).cloned()) })
+        Box::pin(async move { Ok(locked(&self.records).keys.get(name).cloned()) })
     }
 
     fn keys(&self) -> Pending<'_, Vec<Key>> {
-        Box::pin(async move { Ok(locked(&self.keys).values().cloned().collect()) })
+        Box::pin(async move { Ok(locked(&self.records).keys.values().cloned().collect()) })
     }
 
     fn keep_key<'a>(&'a self, key: &'a Key) -> Pending<'a, Kept> {
-        Box::pin(async move {
-            let mut keys = locked(&self.keys);
-            if keys.get(&key.name).map_or(0, |kept| kept.version) != key.version {
-                return Ok(Kept::Conflict);
-            }
-            if keys.values().any(|kept| kept.name != key.name && kept.shares_secret_with(key)) {
-                return Ok(Kept::Conflict);
-            }
-            keys.insert(key.name.clone(), Key { version: key.version.saturating_add(1), ..key.clone() });
-            Ok(Kept::Done)
-        })
+        Box::pin(async move { Ok(locked(&self.records).keep_key(key)) })
     }
 
     fn scope<'a>(&'a self, name: &'a str) -> Pending<'a, Option<Scope>> {
-        Box::pin(async move { Ok(locked(&self.scopes).get(name).cloned()) })
+        Box::pin(async move { Ok(locked(&self.records).scopes.get(name).cloned()) })
     }
 
     fn scopes(&self) -> Pending<'_, Vec<Scope>> {
-        Box::pin(async move { Ok(locked(&self.scopes).values().cloned().collect()) })
+        Box::pin(async move { Ok(locked(&self.records).scopes.values().cloned().collect()) })
     }
 
     fn keep_scope<'a>(&'a self, scope: &'a Scope) -> Pending<'a, Kept> {
-        Box::pin(async move {
-            let mut scopes = locked(&self.scopes);
-            if scopes.get(&scope.name).map_or(0, |kept| kept.version) != scope.version {
-                return Ok(Kept::Conflict);
-            }
-            let next = Scope { version: scope.version.saturating_add(1), ..scope.clone() };
-            scopes.insert(scope.name.clone(), next);
-            Ok(Kept::Done)
-        })
+        Box::pin(async move { Ok(locked(&self.records).keep_scope(scope)) })
     }
 }

@@ -93,3 +93,8 @@ pub async fn one_probe_at_a_time_among_many(store: &dyn Store) {
     assert_eq!(answers.iter().filter(|passage| is_probe(**passage)).count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|passage| **passage == Passage::Wait(5_000)).count(), 19);
 }
+
+pub async fn a_clock_that_goes_back_keeps_nobody_out_for_long(store: &dyn Store) {
+    open(store, 1_000_000_000).await;
+    assert!(is_probe(ask(store, 5).await));
+}

@@ -135,6 +135,7 @@ sentences! { $
         a_late_result_of_an_older_generation_is_ignored
         breakers_are_told_apart_by_name
         one_probe_at_a_time_among_many
+        a_clock_that_goes_back_keeps_nobody_out_for_long
     }
     keys {
         a_new_key_is_found_by_its_digest
