@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing};
+use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing, Unavailable};
 
 use crate::body::Body;
 use crate::books::Charged;
@@ -27,6 +27,9 @@ use crate::upstream::{Received, Upstream};
 
 /// How long a hold lives without a sign of life. A running stream renews it.
 pub const LEASE: Duration = Duration::from_secs(600);
+
+/// How long a hold may take to survive a crash, after the upstream has answered. A disk that takes longer is broken.
+const DURABLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves one request from its head to its answer. The answer's body may go on for long after.
 pub async fn serve<B>(shell: Arc<Shell>, request: Request<B>) -> Response<Body>
@@ -263,7 +266,9 @@ impl Exchange {
     /// the upstream worked, so there is rarely anything to wait for.
     async fn when_durable(&self, outcome: Result<Decided, Stop>) -> Result<Decided, Stop> {
         let Some(held) = &self.hold else { return outcome };
-        match self.shell.store.durable(held.position).await {
+        let durable = self.shell.store.durable(held.position);
+        let kept = tokio::time::timeout(DURABLE_WITHIN, durable).await;
+        match kept.unwrap_or_else(|_| Err(Unavailable::new("what was granted is not on the disk in time"))) {
             Ok(()) => outcome,
             Err(unavailable) => {
                 tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not keep a hold");
