@@ -97,8 +97,10 @@ def test_a_limit_that_is_not_named_stays_and_none_takes_it_away(shell, desk, nam
     shell.secret("new", name, "--requests", "9/1m", "--tokens", "900/1m", "--budget", "3 JPY/month", "--models", "gate")
     assert shell.shown("limit", name, "--concurrent", "4")["limits"] == (
         "requests 9/1m, tokens 900/1m, concurrent 4, budget 3 JPY/month")
-    assert shell.shown("limit", name, "--requests", "none", "--budget", "none")["limits"] == "tokens 900/1m, concurrent 4"
-    shown = shell.shown("limit", name, "--tokens", "none", "--concurrent", "none", "--models", "all", "--priority", "urgent")
+    shown = shell.shown("limit", name, "--requests", "none", "--budget", "none")
+    assert shown["limits"] == "tokens 900/1m, concurrent 4"
+    shown = shell.shown("limit", name, "--tokens", "none", "--concurrent", "none", "--models", "all",
+                        "--priority", "urgent")
     assert (shown["limits"], shown["models"], shown["priority"]) == ("none", "all", "urgent")
     assert desk.get(at(KEY, name)).value["limits"] == {}
 
