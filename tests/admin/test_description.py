@@ -109,8 +109,8 @@ def test_no_path_takes_a_method_that_is_not_described(desk, name, method):
 
 @pytest.mark.parametrize("path", [
     "/", "/admin", "/admin/v1", "/admin/v1/", "/admin/v2/keys", "/admin/v1/keys/", "/admin/v1/keys/a/b",
-    "//admin/v1/keys", "/admin/v1/keys/{name}/secret", "/admin/v1/scopes/{name}/limits", "/admin/v1/charges/1", "/v1/models", "/healthz",
-    "/metrics/", "/Metrics",
+    "//admin/v1/keys", "/admin/v1/keys/{name}/secret", "/admin/v1/scopes/{name}/limits", "/admin/v1/charges/1",
+    "/v1/models", "/healthz", "/metrics/", "/Metrics",
 ])
 def test_there_is_nothing_beside_the_paths_described(desk, path):
     for method in ["GET", "POST", "PUT", "DELETE"]:
