@@ -101,8 +101,7 @@ def site(tmp_path_factory):
     gateway.stop()
     provider.stop()
     # Whatever happened above, a key is nowhere in what the gateway wrote.
-    written = gateway.stdout.read_text() + gateway.stderr.read_text()
-    assert not [name for name, key in keys.items() if key in written]
+    assert not [name for name, key in keys.items() if key in gateway.written()]
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """README's commands are run, in its order, as a reader would: what it shows is what happens.
 
-Blocks marked `sh`, `python` and `toml` are used; `sh not-run` are commands that build for release or run these very
-tests. The one liberty taken is the port: the demo listens on a free one instead of 8080."""
+Blocks marked `sh`, `python`, `toml` and `sql` are used; `sh not-run` are commands that build for release or run these
+very tests. Two liberties are taken: servers listen on free ports instead of 8080 and 8081, and commands run in a folder
+of their own, which has the examples and a `tollgate.toml` that a server beside them serves."""
 
 import os
 import re
 import shlex
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -17,9 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway import Gateway, free_address, run
+
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"^```([a-z][a-z -]*)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
-SHOWN_ADDRESS = "127.0.0.1:8080"
+EXAMPLE = (ROOT / "examples/minimal.toml").read_text()
+SHOWN_ADDRESS, SHOWN_OPERATORS = "127.0.0.1:8080", "127.0.0.1:8081"
 UP = "cargo xtask up"
 
 
@@ -31,8 +35,8 @@ class Demo:
     """`cargo xtask up`, running; what it printed, and an environment to run what follows in."""
 
     def __init__(self, folder):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.folder, self.address = folder, free_address()
+        (folder / "examples").symlink_to(ROOT / "examples")
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
         with self.stdout.open("w") as stdout, self.stderr.open("w") as stderr:
             command = [*shlex.split(UP), "--listen", self.address]
@@ -66,15 +70,15 @@ class Demo:
     def run(self, command):
         """Runs one shell command or block, and returns its output; it must succeed."""
         command = command.replace(SHOWN_ADDRESS, self.address)
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=ROOT, env=self.env, text=True,
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env=self.env, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         assert done.returncode == 0, f"{command}\nexited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def python(self, text):
         """Runs a Python program with the official package at hand, and returns its output."""
-        done = subprocess.run([sys.executable, "-c", text.replace(SHOWN_ADDRESS, self.address)], cwd=ROOT, env=self.env,
-                              text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run([sys.executable, "-c", text.replace(SHOWN_ADDRESS, self.address)], cwd=self.folder,
+                              env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         assert done.returncode == 0, f"{text}\n{done.stderr}"
         return done.stdout
 
@@ -85,6 +89,14 @@ def demo(tmp_path_factory):
     yield demo
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(timeout=30) == 0, demo.stderr.read_text()
+
+
+@pytest.fixture
+def server(demo):
+    """The server beside the commands: `tollgate.toml` is the example and a listener for operators."""
+    server = Gateway(demo.folder, f'[server]\nlisten = "ADDRESS"\n\n[admin]\nlisten = "OPERATORS"\n\n{EXAMPLE}')
+    yield server
+    server.stop()
 
 
 def test_two_commands_lead_to_a_streamed_answer(demo):
@@ -112,21 +124,48 @@ def test_the_python_program_shown_gets_a_streamed_answer(demo):
     assert demo.python(program).strip()
 
 
-def test_every_other_command_shown_works(demo):
+def test_every_other_command_shown_works(demo, server):
     for block in blocks("sh")[1:]:
-        output = demo.run(block)
-        if block.startswith("curl"):
+        output = demo.run(block.replace(SHOWN_OPERATORS, server.operators))
+        if "-D -" in block:
             assert " 200" in output.splitlines()[0]
         if "keys new" in block:
-            assert re.search(r"\btg_", output) and re.search(r"\bsha256:[0-9a-f]{64}\b", output)
+            assert re.search(r"\btg_", output)
+            assert "--config" in block or re.search(r"\bsha256:[0-9a-f]{64}\b", output)
 
 
-def test_the_configuration_shown_is_the_example(demo):
-    (shown,) = blocks("toml")
-    assert shown == (ROOT / "examples/minimal.toml").read_text().strip()
+def test_the_questions_shown_are_answered_by_the_file_of_a_server(server):
+    questions = [line for block in blocks("sql") for line in block.splitlines()]
+    assert questions
+    file = server.file.with_name("tollgate.db")
+    books = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    for question in questions:
+        books.execute(question).fetchall()
+    books.close()
+
+
+def test_the_configuration_shown_first_is_the_example():
+    assert blocks("toml")[0] == EXAMPLE.strip()
+
+
+def test_the_other_configuration_shown_fits_it(tmp_path):
+    others = blocks("toml")[1:]
+    assert others
+    for number, text in enumerate(others):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(f"{text}\n\n{EXAMPLE}")
+        done = run("check", file, env={"REDIS_URL": "redis://127.0.0.1:6379"}, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_redis_must_allow_is_what_the_ledger_says():
+    acl = [text for text in blocks("text") if text.startswith("ACL SETUSER")]
+    source = (ROOT / "host/ledger/redis/src/lib.rs").read_text()
+    said = re.findall(r"^//! (ACL SETUSER.*)\n//! (.*)$", source, re.M)
+    assert [text.split() for text in acl] == [" ".join(lines).split() for lines in said] != []
 
 
 def test_every_block_is_marked_for_what_it_is():
-    assert {info for info, _ in BLOCKS} == {"sh", "sh not-run", "python", "toml", "text"}
+    assert {info for info, _ in BLOCKS} == {"sh", "sh not-run", "python", "toml", "text", "sql"}
     fences = (ROOT / "README.md").read_text().count("\n```")
     assert fences == 2 * len(BLOCKS)

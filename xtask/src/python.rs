@@ -1,5 +1,5 @@
 //! The Python that the client tests run in: a virtual environment under `target/`, with the packages that
-//! `tests/openai/requirements.txt` pins by version and hash.
+//! `tests/python/requirements.txt` pins by version and hash.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::{step, tools};
 
 /// Makes the environment if it is missing or older than its requirements, and returns its `python`.
 pub fn ensure() -> Result<PathBuf> {
-    let requirements = tools::root().join("tests/openai/requirements.txt");
+    let requirements = tools::root().join("tests/python/requirements.txt");
     let wanted = fs::read_to_string(&requirements).with_context(|| format!("{}", requirements.display()))?;
     let venv = tools::target_dir()?.join("venv");
     let python = venv.join("bin/python");

@@ -26,6 +26,7 @@ const STEPS: &[Step] = &[
         run: cargo_test,
     },
     Step { name: "openai", about: "the official openai package as client", run: openai },
+    Step { name: "admin", about: "the operators' listener as described, and the commands", run: admin },
     Step { name: "readme", about: "what README shows does what it says", run: readme },
 ];
 
@@ -93,6 +94,10 @@ fn cargo_test() -> Result<()> {
 
 fn openai() -> Result<()> {
     python::pytest("tests/openai", &tools::build("tollgate", "dev")?)
+}
+
+fn admin() -> Result<()> {
+    python::pytest("tests/admin", &tools::build("tollgate", "dev")?)
 }
 
 fn readme() -> Result<()> {
