@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -118,7 +118,8 @@ impl Desk {
         let read = tokio::time::timeout(PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await;
         let body = match read {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) => return Err(Failed::bad_request("the body is too large, or was cut off")),
+            Ok(Err(cause)) if cause.is::<LengthLimitError>() => return Err(Failed::too_large(BODY_LIMIT)),
+            Ok(Err(_)) => return Err(Failed::bad_request("the body was cut off")),
             Err(_) => return Err(Failed::bad_request("the body did not arrive in time")),
         };
         if head.method != Method::GET && !body.is_empty() && !guard::is_json(&head.headers) {

@@ -53,6 +53,7 @@ mod generation;
 pub mod key;
 mod keyring;
 pub mod log;
+mod object;
 pub mod operator;
 pub mod policy;
 pub mod provider;

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tollgate_document::Problem;
-use tollgate_ledger::Unavailable;
 use tollgate_ledger::keys::{Kept, Key, Keys, Limits, Priority, Scope, wrong_with_name};
+use tollgate_ledger::{Unavailable, scopes};
 
 use crate::caller::Caller;
 use crate::gateway::Gateway;
 use crate::key;
+use crate::object::object;
 use crate::policy::wit;
 
 /// How often a change is tried again when others change the same record.
@@ -34,6 +35,7 @@ pub struct Terms {
     /// The models it may use; none: every model.
     pub models: Option<Vec<String>>,
     /// Its limits, as in the configuration.
+    #[serde(deserialize_with = "object")]
     pub limits: Limits,
     /// How urgent its requests are.
     pub priority: Priority,
@@ -103,12 +105,41 @@ impl Operator {
         if self.configured(name)? {
             return Err(NotDone::Exists(name.to_owned()));
         }
+        self.is_free(name).await?;
         let (secret, now) = (secret()?, self.gateway.now());
+        not_passed(terms.expires_ms, now)?;
         let key = with_terms(Key::new(name, secret.digest_bytes(), now), terms);
         self.check(&key).await?;
         match self.keys.keep_key(&key).await? {
             Kept::Done => Ok((Key { version: 1, ..key }, secret)),
             Kept::Conflict => Err(NotDone::Exists(name.to_owned())),
+        }
+    }
+
+    /// A path is a key or a scope, never both: they would count in the same cells.
+    async fn is_free(&self, name: &str) -> Result<(), NotDone> {
+        let taken =
+            |message: String| Err(NotDone::Invalid(vec![Problem { at: "name".into(), line: None, message }]));
+        let below = format!("{name}/");
+        let key = |key: &str| key.starts_with(&below);
+        let configured = self.configured_callers()?;
+        let stored = self.keys.keys().await?;
+        let mut names = configured.iter().map(Caller::key).chain(stored.iter().map(|key| key.name.as_str()));
+        if let Some(inner) = names.find(|name| key(name)) {
+            return taken(format!(
+                "`{name}` is the scope that the key `{inner}` lies in, so no key can have this name"
+            ));
+        }
+        for outer in scopes(name).filter(|outer| *outer != name) {
+            let is_key = configured.iter().any(|caller| caller.key() == outer)
+                || self.keys.key(outer).await?.is_some();
+            if is_key {
+                return taken(format!("`{outer}` is a key, so no key can lie in a scope of this name"));
+            }
+        }
+        match self.keys.scope(name).await? {
+            Some(scope) if !scope.limits.is_empty() => taken(format!("`{name}` is a scope that has limits")),
+            _ => Ok(()),
         }
     }
 
@@ -198,6 +229,10 @@ impl Operator {
     /// # Errors
     /// When the limits are not sound.
     pub async fn set_limits(&self, name: &str, change: impl Fn(&mut Limits)) -> Result<Scope, NotDone> {
+        named(name, 2)?;
+        if self.configured(name)? || self.keys.key(name).await?.is_some() {
+            return Err(NotDone::Exists(name.to_owned()));
+        }
         for _ in 0..TRIES {
             let mut scope = self.scope(name).await?;
             change(&mut scope.limits);
@@ -230,7 +265,8 @@ impl Operator {
         for name in key.scope_names() {
             scopes.extend(self.keys.scope(name).await?);
         }
-        self.limits(&Caller::new(key, &scopes)).map(|_| ())
+        self.limits(&Caller::new(key, &scopes))?;
+        Ok(())
     }
 
     fn check_scope(&self, scope: &Scope) -> Result<(), NotDone> {
@@ -271,6 +307,15 @@ impl Operator {
 fn with_terms(key: Key, terms: &Terms) -> Key {
     let Terms { models, limits, priority, expires_ms } = terms.clone();
     Key { models, limits, priority, expires_ms, ..key }
+}
+
+/// A key that is made to be refused is a mistake in a year or a unit.
+fn not_passed(expires_ms: Option<u64>, now: u64) -> Result<(), NotDone> {
+    if expires_ms.is_none_or(|expires_ms| expires_ms > now) {
+        return Ok(());
+    }
+    let message = "this moment has passed; to end a key, revoke it".to_owned();
+    Err(NotDone::Invalid(vec![Problem { at: "expires_ms".into(), line: None, message }]))
 }
 
 fn named(name: &str, most: usize) -> Result<(), NotDone> {

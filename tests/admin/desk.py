@@ -6,10 +6,11 @@ import json
 
 
 class Answer:
-    """An answer: to which operation (none: to nothing that is described), its status, and its body, raw and read."""
+    """An answer: to which operation (none: to nothing that is described), its status and headers, and its body, raw and read."""
 
-    def __init__(self, operation, status, body, value=None):
-        self.operation, self.status, self.body, self.value = operation, status, body, value
+    def __init__(self, operation, response, body, value=None):
+        self.operation, self.status, self.headers = operation, response.status, response.headers
+        self.body, self.value = body, value
 
     @property
     def error(self):
@@ -65,13 +66,13 @@ class Desk:
             assert secret.encode() not in body and digest(secret).encode() not in body
         if method == "HEAD":
             assert response.status >= 400 and not body
-            return Answer(operation, response.status, body)
+            return Answer(operation, response, body)
         media_type = response.headers["content-type"]
         value = self.description.check_answer(operation, response.status, media_type, body)
         if "secret" in value:
             assert digest(value["secret"]).encode() not in body
             self.secrets.append(value["secret"])
-        return Answer(operation, response.status, body, value)
+        return Answer(operation, response, body, value)
 
 
 def digest(secret):

@@ -165,6 +165,9 @@ def test_a_key_for_a_configuration_file_is_printed_as_toml(tmp_path):
     secret, _, text = done.stdout.partition("\n")
     (key,) = tomllib.loads(text[text.index("[[keys]]"):])["keys"]
     assert key == {"name": "acme/ml/alice", "digest": f"sha256:{digest(secret)}"}
+    for wrong in ["a/b/c/d", "a b", ""]:
+        done = run("keys", "new", wrong, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "") and "parts" in done.stderr
     # Limits go where the key goes, into the file.
     done = run("keys", "new", "acme/ml/alice", "--requests", "1/1m", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "") and "--config" in done.stderr

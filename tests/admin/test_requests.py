@@ -12,7 +12,7 @@ CHARGES = "/admin/v1/charges"
 
 @pytest.mark.parametrize("body", [
     b"{", b"name", b"\xff\xfe", b'{"name":"a"} x', b"null", b"7", b'"a"', b'{"name":"a","name":"b"}', b'{"name":7}',
-    b"{}",
+    b"{}", b"[]", b'["a"]', b'{"name":"a","limits":["1/1m"]}',
 ])
 def test_a_body_that_is_no_document_of_this_kind_is_refused(desk, body):
     answer = desk.post(KEYS, body=body)
@@ -25,7 +25,7 @@ def test_a_body_that_is_too_large_is_refused(desk, name):
     document = {"models": ["gate"] * 10_000}
     assert len(json.dumps(document)) > 65536
     answer = desk.put(at(KEY, name), document)
-    assert answer.error == (400, "bad_request") and "too large" in answer.value["error"]["message"]
+    assert answer.error == (413, "too_large")
     assert desk.get(at(KEY, name)).value["models"] is None
 
 
@@ -109,7 +109,8 @@ def test_a_key_of_the_configuration_is_not_changed_here(desk):
 
 
 @pytest.mark.parametrize("query", [
-    "from_ms=x", "to_ms=-1", "limit=ten", "limit=1.5", "after=7", "after=x,req", "before_ms=1", "from_ms", "scope=%FF",
+    "from_ms=x", "to_ms=-1", "limit=ten", "limit=1.5", "limit=0", "limit=10001",
+    "after=7", "after=x,req", "before_ms=1", "from_ms", "scope=%FF",
 ])
 def test_a_question_that_cannot_be_read_is_refused(desk, query):
     assert desk.get(f"{CHARGES}?{query}").error == (400, "bad_request")

@@ -35,7 +35,8 @@ fn tollgate() -> Command {
     // Each program keeps its books in a folder of its own.
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("process-{}-{number}", std::process::id()));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("process-{}-{number}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     command.env_clear().stdin(Stdio::null()).current_dir(folder);
     command

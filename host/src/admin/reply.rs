@@ -1,6 +1,6 @@
 //! Answers to operators: JSON, and errors in the shape of the API that clients know.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -28,6 +28,7 @@ pub(super) struct Failed {
     code: &'static str,
     message: String,
     problems: Vec<At>,
+    allow: Option<&'static str>,
 }
 
 /// One thing that is wrong, and where.
@@ -52,7 +53,7 @@ struct Error<'f> {
 
 impl Failed {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), problems: Vec::new() }
+        Self { status, code, message: message.into(), problems: Vec::new(), allow: None }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -74,14 +75,25 @@ impl Failed {
         Self::new(StatusCode::NOT_FOUND, "unknown_url", "there is nothing here; see the OpenAPI description")
     }
 
-    pub(super) fn wrong_method(allow: &str) -> Self {
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    /// RFC 9110, section 15.5.6: such an answer names the methods that there are.
+    pub(super) fn wrong_method(allow: &'static str) -> Self {
         let message = format!("this path takes {allow}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_supported", message)
+        let failed = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_supported", message);
+        Self { allow: Some(allow), ..failed }
     }
 
     pub(super) fn response(self) -> Response<Full<Bytes>> {
         let error = Error { message: &self.message, code: self.code, problems: &self.problems };
-        json(self.status, &Envelope { error })
+        let mut response = json(self.status, &Envelope { error });
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
     }
 }
 
@@ -103,7 +115,7 @@ impl From<NotDone> for Failed {
             }
             _ => Vec::new(),
         };
-        Self { status, code, message, problems }
+        Self { status, code, message, problems, allow: None }
     }
 }
 

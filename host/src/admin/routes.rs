@@ -13,6 +13,7 @@ use tollgate_ledger::{Condition, Entry, Query, Standing};
 use super::Desk;
 use super::reply::{Failed, bytes, json};
 use crate::caller::Caller;
+use crate::object::object;
 use crate::operator::Terms;
 use crate::translate;
 
@@ -31,7 +32,7 @@ pub(super) async fn route(desk: &Desk, head: &Parts, body: &Bytes) -> Answer {
         ["metrics"] if get => Ok(metrics(desk)),
         ["admin", "v1", "keys"] if get => keys(desk).await,
         ["admin", "v1", "keys"] if post => create(desk, &read(body)?).await,
-        ["admin", "v1", "keys"] => Err(Failed::wrong_method("GET and POST")),
+        ["admin", "v1", "keys"] => Err(Failed::wrong_method("GET, POST")),
         ["admin", "v1", "keys", name] if get => {
             Ok(json(StatusCode::OK, &KeyView::from(&desk.operator.key(name).await?)))
         }
@@ -40,7 +41,7 @@ pub(super) async fn route(desk: &Desk, head: &Parts, body: &Bytes) -> Answer {
             let key = desk.operator.set_terms(name, |current| *current = terms.clone()).await?;
             Ok(json(StatusCode::OK, &KeyView::from(&key)))
         }
-        ["admin", "v1", "keys", _] => Err(Failed::wrong_method("GET and PUT")),
+        ["admin", "v1", "keys", _] => Err(Failed::wrong_method("GET, PUT")),
         ["admin", "v1", "keys", name, "rotate"] if post => rotate(desk, name, &read(body)?).await,
         ["admin", "v1", "keys", name, "revoke"] if post => {
             Ok(json(StatusCode::OK, &KeyView::from(&desk.operator.revoke(name).await?)))
@@ -58,7 +59,7 @@ pub(super) async fn route(desk: &Desk, head: &Parts, body: &Bytes) -> Answer {
             let scope = desk.operator.set_limits(name, |current| *current = limits.clone()).await?;
             Ok(json(StatusCode::OK, &ScopeView::from(&scope)))
         }
-        ["admin", "v1", "scopes", _] => Err(Failed::wrong_method("GET and PUT")),
+        ["admin", "v1", "scopes", _] => Err(Failed::wrong_method("GET, PUT")),
         ["admin", "v1", "charges"] if get => charges(desk, head.uri.query().unwrap_or_default()).await,
         ["admin", "v1", "openapi.json"] if get => {
             Ok(bytes(StatusCode::OK, "application/json", include_bytes!("openapi.json").to_vec()))
@@ -66,6 +67,10 @@ pub(super) async fn route(desk: &Desk, head: &Parts, body: &Bytes) -> Answer {
         ["admin", "v1", "ledger"] if get => {
             Ok(json(StatusCode::OK, &LedgerView::of(&desk.store.condition())))
         }
+        ["admin", "v1", "keys", _, "rotate" | "revoke"] => Err(Failed::wrong_method("POST")),
+        ["admin", "v1", "keys", _, "limits"]
+        | ["admin", "v1", "scopes" | "charges" | "openapi.json" | "ledger"]
+        | ["metrics"] => Err(Failed::wrong_method("GET")),
         _ => Err(Failed::no_such_path()),
     }
 }
@@ -76,7 +81,7 @@ struct NewKey {
     name: String,
     #[serde(default)]
     models: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     limits: Limits,
     #[serde(default)]
     priority: Priority,
@@ -255,7 +260,11 @@ fn rows_query(text: &str) -> Result<Query, Failed> {
             "to_ms" => query.to_ms = number()?,
             "scope" => query.scope = Some(value),
             "request_id" => query.request_id = Some(value),
-            "limit" => query.limit = usize::try_from(number()?).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS),
+            "limit" => {
+                let limit = usize::try_from(number()?).ok().filter(|limit| (1..=MOST_ROWS).contains(limit));
+                query.limit = limit
+                    .ok_or_else(|| Failed::bad_request(format!("`limit` must be from 1 to {MOST_ROWS}")))?;
+            }
             "after" => {
                 let after =
                     value.split_once(',').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
@@ -287,8 +296,9 @@ fn metrics(desk: &Desk) -> Response<Full<Bytes>> {
 /// Reads a JSON body; an empty one is an empty object.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failed> {
     let text: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text)
-        .map_err(|wrong| Failed::bad_request(format!("the body cannot be read: {wrong}")))
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read = object(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|wrong: serde_json::Error| Failed::bad_request(format!("the body cannot be read: {wrong}")))
 }
 
 fn decoded(text: &str) -> Result<String, Failed> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tollgate::operator::{Operator, Terms};
 use tollgate::{duration, key};
-use tollgate_ledger::keys::{Key, Limits, Priority, digest_text};
+use tollgate_ledger::keys::{Key, Limits, Priority, digest_text, wrong_with_name};
 
 use super::{operator, print};
 
@@ -172,6 +172,9 @@ pub async fn run(keys: Keys) -> Result<()> {
 
 /// A key for a configuration file, which keeps only its digest.
 fn for_configuration(name: &str) -> Result<()> {
+    if let Some(wrong) = wrong_with_name(name, 3) {
+        bail!("name: {wrong}");
+    }
     let key = key::Secret::generate()?;
     print(&format!(
         "{}\n\nThe key above is shown this once. Into the configuration goes its digest:\n\n\
@@ -235,7 +238,11 @@ fn details(key: &Key) -> String {
     }
     for secret in &key.secrets {
         let id: String = digest_text(&secret.digest).chars().take(12).collect();
-        let until = secret.ends_ms.map_or_else(|| "now".to_owned(), |end| format!("until {}", time(end)));
+        let until = match (key.revoked_ms, secret.ends_ms) {
+            (Some(_), _) => "no more".to_owned(),
+            (None, Some(end)) => format!("until {}", time(end)),
+            (None, None) => "now".to_owned(),
+        };
         text.push_str(&format!("secret    {id}.. made {}, valid {until}\n", time(secret.created_ms)));
     }
     text
