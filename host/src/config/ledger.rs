@@ -1,10 +1,11 @@
 //! `[ledger]`: where the books and the keys are kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tollgate_document::{Node, Problems, Section};
 
-use super::value::variable;
+use super::value::{time, variable};
 
 /// Where the books are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,24 @@ impl Default for LedgerSettings {
     }
 }
 
+/// How long a hold lives without a sign of life, unless told otherwise.
+pub(super) const LEASE: Duration = Duration::from_secs(600);
+
+/// Leases are looked at every second: a shorter one would say more than is done.
+const LEAST_LEASE: Duration = Duration::from_secs(1);
+
 const STORES: &str = "must be `sqlite`, `redis` or `memory`";
+
+/// `lease`, whichever store it is.
+pub(super) fn read_lease(root: &Section<'_>, problems: &mut Problems<'_>) -> Duration {
+    let Some(section) = root.get("ledger").filter(|node| node.value().is_table()) else { return LEASE };
+    let Some(section) = section.section(problems) else { return LEASE };
+    let lease = time(&section, "lease", problems).unwrap_or(LEASE);
+    if let Some(node) = section.get("lease").filter(|_| lease < LEAST_LEASE) {
+        node.wrong(problems, "must be at least `1s`");
+    }
+    lease
+}
 
 pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSettings {
     let Some(section) = root.get("ledger").and_then(|node| node.section(problems)) else {
@@ -50,11 +68,11 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSet
     };
     let settings = match name {
         "memory" => {
-            section.only(&["store"], problems);
+            section.only(&["store", "lease"], problems);
             Some(LedgerSettings::Memory)
         }
         "sqlite" => {
-            section.only(&["store", "file"], problems);
+            section.only(&["store", "lease", "file"], problems);
             Some(LedgerSettings::Sqlite { file: path(&section, "file", "tollgate.db", problems) })
         }
         "redis" => redis(&section, problems),
@@ -69,7 +87,8 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSet
 }
 
 fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSettings> {
-    section.only(&["store", "url", "namespace", "local_share", "journal", "rows_kept"], problems);
+    section
+        .only(&["store", "lease", "url", "namespace", "local_share", "journal", "rows_kept"], problems);
     let url = section.need("url", "a reference such as `{ env = \"REDIS_URL\" }`", problems);
     let url_env = url.and_then(|node| variable(&node, problems));
     let namespace = match section.get("namespace") {
