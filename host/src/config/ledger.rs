@@ -27,6 +27,8 @@ pub enum LedgerSettings {
         local_share_percent: u64,
         /// The file where settlements wait for Redis.
         journal: PathBuf,
+        /// How long Redis may take to answer, before it is taken for down.
+        timeout: Duration,
         /// About how many rows of the books Redis keeps.
         rows_kept: u64,
     },
@@ -40,6 +42,9 @@ impl Default for LedgerSettings {
 
 /// How long a hold lives without a sign of life, unless told otherwise.
 pub(super) const LEASE: Duration = Duration::from_secs(600);
+
+/// How long Redis may take to answer, unless told otherwise: a refusal is better than a long wait.
+const TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Leases are looked at every second: a shorter one would say more than is done.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
@@ -87,8 +92,10 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSet
 }
 
 fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSettings> {
-    section
-        .only(&["store", "lease", "url", "namespace", "local_share", "journal", "rows_kept"], problems);
+    section.only(
+        &["store", "lease", "url", "timeout", "namespace", "local_share", "journal", "rows_kept"],
+        problems,
+    );
     let url = section.need("url", "a reference such as `{ env = \"REDIS_URL\" }`", problems);
     let url_env = url.and_then(|node| variable(&node, problems));
     let namespace = match section.get("namespace") {
@@ -106,6 +113,7 @@ fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSet
         url_env: url_env?,
         namespace: namespace?,
         local_share_percent: local_share_percent?,
+        timeout: time(section, "timeout", problems).unwrap_or(TIMEOUT),
         rows_kept: rows_kept?,
     })
 }
