@@ -27,6 +27,8 @@ pub struct Recovered {
     pub numbers: HashMap<Box<str>, i64>,
     /// The last exchanges that are closed.
     pub closed: HashSet<Box<str>>,
+    /// The latest end of a budget whose counter is gone: milliseconds since the epoch.
+    pub horizon: u64,
 }
 
 /// Reads it, without the counters that were over by then: milliseconds since the epoch.
@@ -61,6 +63,10 @@ pub fn read(connection: &Connection, path: &Path, before: u64) -> Result<Recover
     let closed = "SELECT request_id FROM charges ORDER BY at_ms DESC, request_id DESC LIMIT ?1";
     each(connection, path, closed, REMEMBERED, |row| {
         recovered.closed.insert(row.get_ref(0)?.as_str()?.into());
+        Ok(())
+    })?;
+    each(connection, path, "SELECT ended_ms FROM horizon LIMIT ?1", 1, |row| {
+        recovered.horizon = natural(row.get(0)?);
         Ok(())
     })?;
     Ok(recovered)

@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// As long as the books keep a cell that is over.
 const GRACE_MS: u64 = 60_000;
 
-/// How long the file keeps a counter that is over: a clock that was set back while no server ran finds it again.
+/// How long the file keeps a counter that is over: a clock that was set back while no server ran finds it again. Of a
+/// budget that is gone the file keeps the end.
 const KEPT_MS: u64 = 86_400_000;
 
 /// A [`tollgate_ledger::Store`] in a file, for one server at a time.
@@ -66,9 +67,11 @@ impl Sqlite {
         let connection = file::connect(path, PATIENCE)?;
         let unopened = |reason: String| OpenError::Unopened { path: path.to_owned(), reason };
         drop(Statements::new(&connection).map_err(|cause| unopened(cause.to_string()))?);
-        let Recovered { cells, holds, numbers, closed } =
+        let Recovered { cells, holds, numbers, closed, horizon } =
             recovery::read(&connection, path, now.saturating_sub(GRACE_MS))?;
         let books = Arc::new(Books::restore(Backlog::new(), cells, holds));
+        // never over-admit: the clock may have gone back since their counters were deleted.
+        books.close_budgets(horizon);
         // never over-admit: this also closes the budgets whose counters were over and are not read back.
         let lost = AtomicUsize::new(books.expire(now));
         let records = Records::open(path)?;
