@@ -21,7 +21,8 @@ pub const COST: u64 = 100_000;
 const PLAIN: &str = r#"{"model":"m","max_tokens":10,"messages":[{"role":"user","content":"Hello"}]}"#;
 
 /// What a request for a stream says.
-const STREAM: &str = r#"{"model":"m","max_tokens":10,"stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+const STREAM: &str =
+    r#"{"model":"m","max_tokens":10,"stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
 
 const EVENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n";
 
@@ -70,7 +71,8 @@ async fn serve(mut line: Line) {
     while let Some((_, body)) = line.message().await {
         if body.windows(6).any(|part| part == b"stream") {
             let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
             let mut next = head.to_owned() + &chunk(EVENT);
             while line.stream.write_all(next.as_bytes()).await.is_ok() {
                 tokio::time::sleep(PULSE).await;
@@ -79,7 +81,10 @@ async fn serve(mut line: Line) {
             return;
         }
         let answer = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":10}}"#;
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
         if line.stream.write_all((head + answer).as_bytes()).await.is_err() {
             return;
         }
@@ -163,7 +168,8 @@ impl Line {
             }
         };
         let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
-        let length: usize = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let length: usize =
+            header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         while self.buffer.len() < end + length {
             if self.stream.read_buf(&mut self.buffer).await.ok()? == 0 {
                 return None;

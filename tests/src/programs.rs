@@ -124,7 +124,8 @@ impl Serving {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let line = self.log.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("the log never said {text:?}, but:\n{}", told.join("\n")));
+            let line =
+                line.unwrap_or_else(|_| panic!("the log never said {text:?}, but:\n{}", told.join("\n")));
             if line.contains(text) {
                 return line;
             }
@@ -182,7 +183,9 @@ impl Serving {
     pub fn rows(&self) -> Vec<Entry> {
         let mut rows: Vec<Entry> = Vec::new();
         loop {
-            let after = rows.last().map_or_else(String::new, |row| format!("&after={},{}", row.at_ms, row.request_id));
+            let after = rows
+                .last()
+                .map_or_else(String::new, |row| format!("&after={},{}", row.at_ms, row.request_id));
             let page = self.admin_json(&format!("/admin/v1/charges?limit={PAGE}{after}"));
             let page: Vec<Entry> = serde_json::from_value(page["data"].clone()).unwrap();
             let last = page.len() < PAGE;
@@ -235,21 +238,15 @@ pub struct RedisServer {
     port: u16,
     folder: TempDir,
     child: Child,
-    environment: Vec<(String, String)>,
 }
 
 impl RedisServer {
     /// Starts it.
     pub fn start() -> Self {
-        Self::start_with(Vec::new())
-    }
-
-    /// Starts it with these variables in its environment.
-    pub fn start_with(environment: Vec<(String, String)>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = folder();
-        let child = redis(port, folder.path(), &environment);
-        Self { port, folder, child, environment }
+        let child = redis(port, folder.path());
+        Self { port, folder, child }
     }
 
     /// Where it is.
@@ -265,7 +262,7 @@ impl RedisServer {
 
     /// Starts it again, where it was and on what it left.
     pub fn start_again(&mut self) {
-        self.child = redis(self.port, self.folder.path(), &self.environment);
+        self.child = redis(self.port, self.folder.path());
     }
 
     /// The answer to a command that is answered by a whole number.
@@ -286,18 +283,17 @@ impl Drop for RedisServer {
     }
 }
 
-fn redis(port: u16, folder: &Path, environment: &[(String, String)]) -> Child {
+fn redis(port: u16, folder: &Path) -> Child {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
-    command.envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
-    let child = command.stdout(Stdio::piped()).spawn();
-    let mut child =
-        child.unwrap_or_else(|error| panic!("redis-server ({error}): apt install redis-server"));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("redis-server ({error}): apt install redis-server"));
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut told = Vec::new();
     loop {
-        let line = lines.next().unwrap_or_else(|| panic!("redis-server has ended:\n{}", told.join("\n"))).unwrap();
+        let line =
+            lines.next().unwrap_or_else(|| panic!("redis-server has ended:\n{}", told.join("\n"))).unwrap();
         if line.contains("Ready to accept connections") {
             break;
         }

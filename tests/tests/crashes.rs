@@ -1,6 +1,11 @@
 //! Killed in the middle of its work: a server with five hundred streams open, and Redis under load. Nothing is lost,
 //! nothing is charged twice.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic in a test is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
 
 use std::collections::HashSet;
 use std::fs;
@@ -20,10 +25,14 @@ const STREAMS: usize = 500;
 const SQLITE: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n[ledger]\nlease = \"8s\"\n";
 
 const REDIS: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n[ledger]\nlease = \"8s\"\nstore = \"redis\"\n\
-                     url = { env = \"REDIS_URL\" }\n";
+                     url = { env = \"REDIS_URL\" }\ntimeout = \"60s\"\n"; // A busy machine is no outage.
 
 /// Invariants: no phantom refusal, settle once, conservation. The server is left running on the same books.
-fn every_stream_has_one_row_after_a_crash(place: &Path, tables: &str, environment: &[(&str, String)]) -> Serving {
+fn every_stream_has_one_row_after_a_crash(
+    place: &Path,
+    tables: &str,
+    environment: &[(&str, String)],
+) -> Serving {
     allow_many_files();
     let runtime = Runtime::new().unwrap();
     let file = place.join("tollgate.toml");
@@ -38,11 +47,13 @@ fn every_stream_has_one_row_after_a_crash(place: &Path, tables: &str, environmen
 
     let serving = start();
     let address = serving.address;
-    let open = |_| runtime.spawn(async move {
-        let mut line = Line::to(address).await;
-        let got = line.begin_stream(&secret("acme/ml/alice")).await;
-        (line, got)
-    });
+    let open = |_| {
+        runtime.spawn(async move {
+            let mut line = Line::to(address).await;
+            let got = line.begin_stream(&secret("acme/ml/alice")).await;
+            (line, got)
+        })
+    };
     let streams: Vec<_> = (0..STREAMS).map(open).collect();
     let streams: Vec<(Line, Got)> =
         streams.into_iter().map(|stream| runtime.block_on(stream).unwrap()).collect();
@@ -100,7 +111,10 @@ impl Heard {
 fn redis_that_is_killed_under_load_loses_nothing_and_charges_nothing_twice() {
     let (runtime, place, mut redis) = (Runtime::new().unwrap(), folder(), RedisServer::start());
     let file = place.path().join("tollgate.toml");
-    let keys = [("rich", format!("budget = \"{}\"", budget(1_000_000))), ("free", "requests = \"1000000/1m\"".into())];
+    let keys = [
+        ("rich", format!("budget = \"{}\"", budget(1_000_000))),
+        ("free", "requests = \"1000000/1m\"".into()),
+    ];
     fs::write(&file, config(provider(&runtime), &keys, REDIS)).unwrap();
     let mut command = tollgate(place.path());
     command.env("REDIS_URL", redis.url());

@@ -1,5 +1,10 @@
 //! A disk that takes no more, and a place where nothing can be written: nothing is served that is not in the books.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic in a test is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,8 +23,8 @@ fn on_a_full_disk_nothing_is_served_that_is_not_written_and_with_room_it_goes_on
     let file = place.path().join("tollgate.toml");
     let keys = [("rich", format!("budget = \"{}\"", budget(1_000_000)))];
     fs::write(&file, config(provider(&runtime), &keys, TABLES)).unwrap();
-    // No file may become larger than about 200 KiB, until somebody says otherwise.
-    let serving = Serving::run(tollgate_after("ulimit -S -f 400", place.path()), &file);
+    // No file may become larger than about 500 KiB, until somebody says otherwise.
+    let serving = Serving::run(tollgate_after("ulimit -S -f 1000", place.path()), &file);
     let mut heard: Vec<Got> = Vec::new();
     let mut ask = |line: &mut Line| {
         let got = runtime.block_on(line.ask(&secret("rich")));
@@ -38,7 +43,7 @@ fn on_a_full_disk_nothing_is_served_that_is_not_written_and_with_room_it_goes_on
         assert!(ready.status() == 503 && ready.text().contains("cannot be written"), "{}", ready.text());
         assert_eq!(serving.condition(), "down");
         if round == 1 {
-            let room = ["--pid", &serving.id().to_string(), "--fsize=600000:"].map(str::to_owned);
+            let room = ["--pid", &serving.id().to_string(), "--fsize=1200000:"].map(str::to_owned);
             assert!(Command::new("prlimit").args(room).status().unwrap().success());
             until("a sound ledger", || (serving.condition() == "sound").then_some(()));
             assert_eq!(serving.get("/readyz").status(), 200);
@@ -70,8 +75,11 @@ fn on_a_full_disk_nothing_is_served_that_is_not_written_and_with_room_it_goes_on
 fn where_nothing_can_be_written_the_server_does_not_start_and_says_why() {
     let place = folder();
     fs::create_dir(place.path().join("directory")).unwrap();
-    fs::write(place.path().join("text"), "This is no ledger, and long enough that nobody takes it for one.".repeat(20))
-        .unwrap();
+    fs::write(
+        place.path().join("text"),
+        "This is no ledger, and long enough that nobody takes it for one.".repeat(20),
+    )
+    .unwrap();
     for (path, why) in [
         ("/sys/kernel/tollgate.db", "/sys/kernel/tollgate.db"),
         ("nowhere/tollgate.db", "the directory must exist"),
@@ -80,9 +88,10 @@ fn where_nothing_can_be_written_the_server_does_not_start_and_says_why() {
     ] {
         let file = place.path().join("tollgate.toml");
         let tables = format!("[ledger]\nfile = \"{path}\"\n");
-        fs::write(&file, config(([127, 0, 0, 1], 9).into(), &[], &tables)).unwrap();
+        fs::write(&file, config(([127, 0, 0, 1], 9).into(), &[("alice", String::new())], &tables)).unwrap();
         let mut command = tollgate(place.path());
-        let output = command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file).output().unwrap();
+        let output =
+            command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{path}: {told}");
         assert!(told.contains("open the ledger") && told.contains(why), "{path}: {told}");
