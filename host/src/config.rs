@@ -12,6 +12,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use tollgate_document::{Problem, Problems, Section, parse};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, UpstreamSettings>,
     /// `[ledger]`.
     pub ledger: LedgerSettings,
+    /// `lease` of `[ledger]`: how long a hold lives without a sign of life. A running stream renews it. Default: 10 m.
+    pub lease: Duration,
     /// `[admin]`; none: there is no listener for operators.
     pub admin: Option<AdminSettings>,
 }
@@ -69,9 +72,10 @@ impl Config {
         let server = server::read(&root, &mut problems);
         let upstreams = upstream::read(&root, &mut problems);
         let ledger = ledger::read(&root, &mut problems);
+        let lease = ledger::read_lease(&root, &mut problems);
         let admin = admin::read(&root, &mut problems);
         if problems.is_empty() {
-            Ok(Self { server, upstreams, ledger, admin })
+            Ok(Self { server, upstreams, ledger, lease, admin })
         } else {
             Err(problems.into_sorted())
         }
@@ -192,5 +196,17 @@ mod tests {
             "a field of another store"
         );
         assert!(ledger("[ledger]\nstore = \"redis\"\nurl = \"redis://:secret@x\"\n").is_err());
+    }
+
+    #[test]
+    fn a_lease_is_ten_minutes_unless_told_otherwise_and_never_below_a_second() {
+        let lease = |text: &str| Config::read(text).map(|config| config.lease.as_millis()).ok();
+        assert_eq!(lease(""), Some(600_000));
+        for store in ["sqlite\"", "memory\"", "redis\"\nurl = { env = \"U\" }"] {
+            assert_eq!(lease(&format!("[ledger]\nstore = \"{store}\nlease = \"1s\"\n")), Some(1_000));
+        }
+        for wrong in ["\"999ms\"", "\"soon\"", "5"] {
+            assert_eq!(lease(&format!("[ledger]\nlease = {wrong}\n")), None, "{wrong}");
+        }
     }
 }

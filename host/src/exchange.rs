@@ -25,9 +25,6 @@ use crate::record::Record;
 use crate::translate;
 use crate::upstream::{Received, Upstream};
 
-/// How long a hold lives without a sign of life. A running stream renews it.
-pub const LEASE: Duration = Duration::from_secs(600);
-
 /// How long a hold may take to survive a crash, after the upstream has answered. A disk that takes longer is broken.
 const DURABLE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -226,7 +223,7 @@ impl Exchange {
         now: u64,
     ) -> Result<Vec<Standing>, Stop> {
         let claims: Vec<Claim> = claims.iter().map(translate::claim).collect();
-        let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = u64::try_from(self.generation.config.lease.as_millis()).unwrap_or(u64::MAX);
         // Noted first: if this future is dropped while the ledger works, what it granted is still settled.
         self.hold = Some(Held {
             opening: Arc::clone(&opening),

@@ -70,7 +70,6 @@ mod upstream;
 pub use admin::Admin;
 pub use body::Body;
 pub use config::{AdminSettings, Config, LedgerSettings, Secrets, ServerSettings, UpstreamSettings};
-pub use exchange::LEASE;
 pub use gateway::{Builder, Gateway, Loaded, PolicySource};
 pub use generation::NotLoaded;
 pub use relay::Cut;

@@ -85,7 +85,8 @@ pub async fn beside(settings: &LedgerSettings, secrets: &Secrets) -> Result<Besi
 }
 
 fn options(settings: &LedgerSettings, secrets: &Secrets, journal: PathBuf) -> Result<Options, NotOpened> {
-    let LedgerSettings::Redis { url_env, namespace, local_share_percent, rows_kept, .. } = settings else {
+    let LedgerSettings::Redis { url_env, namespace, local_share_percent, timeout, rows_kept, .. } = settings
+    else {
         return Err(NotOpened("the ledger is not in Redis".into()));
     };
     let url = secrets.ledger_url.as_ref();
@@ -93,5 +94,6 @@ fn options(settings: &LedgerSettings, secrets: &Secrets, journal: PathBuf) -> Re
     Ok(Options::new(url, journal)
         .namespace(namespace)
         .local_share_percent(u8::try_from(*local_share_percent).unwrap_or(100))
+        .answers_within(*timeout)
         .rows(*rows_kept))
 }

@@ -8,39 +8,21 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::Output;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
 
+use tollgate_tests::programs::{Serving, folder, get, tollgate};
 use tollgate_tests::vector::Config;
-use tollgate_tests::wire::{Message, PATIENCE, Wire};
+use tollgate_tests::wire::Wire;
 
 const ALICE: &str = "host: gate.test\r\nauthorization: Bearer tg_alice\r\n";
 const STREAM: &str = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
 const FIRST: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n";
 const LAST: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\ndata: [DONE]\n\n";
-
-/// The program. `cargo test --workspace` builds it, because the host has integration tests; another build of it from
-/// here would have other features, and take minutes.
-fn tollgate() -> Command {
-    let exe = std::env::current_exe().unwrap();
-    let program = exe.ancestors().nth(2).unwrap().join("tollgate");
-    assert!(program.exists(), "{} is missing: run `cargo build --workspace`", program.display());
-    let mut command = Command::new(program);
-    // Each program keeps its books in a folder of its own.
-    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
-    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-    let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("process-{}-{number}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    command.env_clear().stdin(Stdio::null()).current_dir(folder);
-    command
-}
 
 /// A configuration file of this test's own.
 fn file(name: &str, text: &str) -> PathBuf {
@@ -54,83 +36,20 @@ fn basic() -> String {
 }
 
 fn output(arguments: &[&str], config: &Path) -> Output {
-    tollgate().args(arguments).arg(config).output().unwrap()
+    tollgate(folder().path()).args(arguments).arg(config).output().unwrap()
 }
 
-/// A running program and the lines of its log.
-struct Serving {
-    child: Child,
-    address: SocketAddr,
-    log: mpsc::Receiver<String>,
+/// Begins a stream.
+fn stream(serving: &Serving) -> Wire {
+    let mut wire = Wire::new(TcpStream::connect(serving.address).unwrap());
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\n{ALICE}content-length: {}\r\n\r\n", STREAM.len());
+    wire.stream().write_all((head + STREAM).as_bytes()).unwrap();
+    wire
 }
 
-impl Serving {
-    fn start(config: &Path) -> Self {
-        let mut child = tollgate()
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (sender, log) = mpsc::channel();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut serving = Self { child, address: ([127, 0, 0, 1], 0).into(), log };
-        let line: serde_json::Value = serde_json::from_str(&serving.wait_for("listening")).unwrap();
-        serving.address = line["address"].as_str().unwrap().parse().unwrap();
-        serving
-    }
-
-    /// The next line of the log with this text in it.
-    fn wait_for(&self, text: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.log.recv_timeout(left).unwrap_or_else(|_| panic!("the log never said {text:?}"));
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(kill.unwrap().success());
-    }
-
-    fn get(&self, path: &str) -> Message {
-        let mut wire = Wire::new(TcpStream::connect(self.address).unwrap());
-        wire.stream().write_all(format!("GET {path} HTTP/1.1\r\n{ALICE}\r\n").as_bytes()).unwrap();
-        wire.response().unwrap()
-    }
-
-    /// Begins a stream and reads its head.
-    fn stream(&self) -> Wire {
-        let mut wire = Wire::new(TcpStream::connect(self.address).unwrap());
-        let head =
-            format!("POST /v1/chat/completions HTTP/1.1\r\n{ALICE}content-length: {}\r\n\r\n", STREAM.len());
-        wire.stream().write_all((head + STREAM).as_bytes()).unwrap();
-        wire
-    }
-
-    /// Waits until the program is gone.
-    fn exit_code(mut self) -> Option<i32> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(Instant::now() < until, "the program does not end");
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn models(serving: &Serving) -> String {
+    get(serving.address, "/v1/models", "authorization: Bearer tg_alice\r\n").text()
 }
 
 /// A provider that sends the first half of a stream, and the second when it is told to.
@@ -229,7 +148,8 @@ fn a_missing_or_empty_credential_is_refused_by_its_name() {
     let config = basic().replace("/v1\"\n", "/v1\"\napi_key = { env = \"MAIN_KEY\" }\n");
     let path = file("credential", &config);
     for value in [None, Some(""), Some("  ")] {
-        let mut command = tollgate();
+        let folder = folder();
+        let mut command = tollgate(folder.path());
         command.args(["serve", "--config"]).arg(&path);
         if let Some(value) = value {
             command.env("MAIN_KEY", value);
@@ -242,7 +162,7 @@ fn a_missing_or_empty_credential_is_refused_by_its_name() {
 
 #[test]
 fn a_new_key_is_shown_once_with_its_digest() {
-    let output = tollgate().args(["keys", "new", "carol"]).output().unwrap();
+    let output = tollgate(folder().path()).args(["keys", "new", "carol"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.split_whitespace().any(|word| word.starts_with("tg_") && word.len() > 40), "{text}");
     assert!(text.contains("digest = \"sha256:") && text.contains("name = \"carol\""), "{text}");
@@ -252,7 +172,7 @@ fn a_new_key_is_shown_once_with_its_digest() {
 fn sigterm_lets_streams_end_and_takes_no_more() {
     let provider = Halting::start();
     let serving = Serving::start(&file("drain", &provider.place(&basic())));
-    let mut stream = serving.stream();
+    let mut stream = stream(&serving);
     first_event(&mut stream);
     serving.signal("TERM");
     serving.wait_for("draining");
@@ -269,7 +189,7 @@ fn a_drain_that_takes_too_long_is_cut_and_settled() {
     let provider = Halting::start();
     let config = provider.place(&basic()) + "[server]\ndrain_timeout = \"300ms\"\n";
     let serving = Serving::start(&file("cut", &config));
-    let mut stream = serving.stream();
+    let mut stream = stream(&serving);
     first_event(&mut stream);
     serving.signal("TERM");
     let row = serving.wait_for("\"message\":\"exchange\"");
@@ -283,12 +203,12 @@ fn a_changed_file_is_loaded_and_streams_go_on() {
     let before = provider.place(&basic());
     let path = file("reload", &before);
     let serving = Serving::start(&path);
-    let mut stream = serving.stream();
+    let mut stream = stream(&serving);
     first_event(&mut stream);
 
     fs::write(&path, before.replace("gpt-4o\"", "gpt-5\"")).unwrap();
     serving.wait_for("reloaded");
-    let models = serving.get("/v1/models").text();
+    let models = models(&serving);
     assert!(models.contains("\"gpt-5\"") && !models.contains("\"gpt-4o\""), "{models}");
 
     // It began with the model that is gone, and ends with it.
@@ -305,7 +225,7 @@ fn a_changed_file_with_a_problem_is_not_loaded_and_says_why() {
     fs::write(&path, basic().replace("price", "prize")).unwrap();
     let line = serving.wait_for("not reloaded");
     assert!(line.contains("prize") && line.contains("did you mean"), "{line}");
-    assert!(serving.get("/v1/models").text().contains("\"gpt-4o\""));
+    assert!(models(&serving).contains("\"gpt-4o\""));
 }
 
 #[test]
@@ -318,14 +238,14 @@ fn sighup_loads_a_file_that_looks_unchanged() {
     File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
     serving.signal("HUP");
     serving.wait_for("reloaded");
-    assert!(serving.get("/v1/models").text().contains("\"gpt-5o\""));
+    assert!(models(&serving).contains("\"gpt-5o\""));
 }
 
 #[test]
 fn the_log_holds_no_key_and_no_body() {
     let provider = Halting::start();
     let serving = Serving::start(&file("log", &provider.place(&basic())));
-    let mut stream = serving.stream();
+    let mut stream = stream(&serving);
     first_event(&mut stream);
     provider.go_on.send(()).unwrap();
     rest(stream);

@@ -88,6 +88,7 @@ fn clippy_wasm() -> Result<()> {
 }
 
 fn cargo_test() -> Result<()> {
+    tools::ensure_packages()?;
     // Plain `cargo test`: it runs documentation tests too, and needs nothing installed.
     step::run(step::cargo(&[&["test", "--locked"], NATIVE].concat()))
 }

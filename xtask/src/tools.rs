@@ -95,6 +95,41 @@ pub fn cargo_deny() -> Result<PathBuf> {
     Ok(kept)
 }
 
+/// Debian's packages of the programs that tests run, each with one of its programs.
+const PACKAGES: [(&str, &str); 2] = [("redis-server", "redis-server"), ("faketime", "faketime")];
+
+/// Makes sure that the programs which tests run are there: installs those that are missing, as root or by `sudo`.
+pub fn ensure_packages() -> Result<()> {
+    let missing: Vec<&str> =
+        PACKAGES.iter().filter(|(_, program)| !runs(program)).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = || format!("mend it with `apt install {}`, then run this again", missing.join(" "));
+    apt_get(&["update"]).with_context(by_hand)?;
+    apt_get(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat()).with_context(by_hand)
+}
+
+fn runs(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    step::output(command).is_some()
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut id = Command::new("id");
+    id.arg("-u");
+    let is_root = step::output(id).is_some_and(|id| id.trim() == "0");
+    let mut command = Command::new(if is_root { "apt-get" } else { "sudo" });
+    if !is_root {
+        command.args(["-n", "apt-get"]);
+    }
+    step::run({
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    })
+}
+
 fn version_of(cargo_deny: &Path) -> Option<String> {
     let mut command = Command::new(cargo_deny);
     command.arg("--version");

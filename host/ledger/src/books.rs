@@ -59,6 +59,12 @@ impl<J: Journal> Books<J> {
         books
     }
 
+    /// Takes budgets that ended by then (milliseconds since the epoch) for spent, where their cells are gone: another
+    /// process may have dropped them, and the clock may have gone back since.
+    pub fn close_budgets(&self, ended_ms: u64) {
+        self.horizon_ms.fetch_max(ended_ms, Ordering::Relaxed);
+    }
+
     /// What keeps what happens here.
     pub fn journal(&self) -> &J {
         &self.journal
@@ -191,7 +197,7 @@ impl<J: Journal> Books<J> {
             lost = lost.saturating_add(over.len());
         }
         let before = now.saturating_sub(GRACE_MS);
-        self.horizon_ms.fetch_max(before, Ordering::Relaxed);
+        self.close_budgets(before);
         let hand = self.hand.fetch_add(SWEPT, Ordering::Relaxed);
         for round in hand..hand.saturating_add(SWEPT) {
             self.cells.sweep(round, |cell| !cell.is_over(before));

@@ -46,6 +46,7 @@ pub fn run(serve: &Serve) -> Result<()> {
     let _flush = log::to_stderr(format).map_err(|cause| anyhow::anyhow!("start the log: {cause}"))?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async {
+        outlive_full_disks()?;
         match &serve.config {
             Some(file) => serve_config(file, serve).await,
             None => serve_demo(serve).await,
@@ -93,6 +94,15 @@ async fn bind(gateway: Gateway, listen: Option<SocketAddr>) -> Result<Server> {
     Server::bind(gateway, listen).await.with_context(|| {
         format!("cannot listen on {address}; choose another with `--listen 127.0.0.1:0` or in `[server]`")
     })
+}
+
+/// SIGXFSZ on the platforms of ours.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// A file that has reached `ulimit -f` is an error of the write, which the ledger handles as a disk that is full, and
+/// not the end of the process, which the signal is unless somebody listens to it.
+fn outlive_full_disks() -> Result<()> {
+    signal(SignalKind::from_raw(FILE_TOO_LARGE)).context("listen for SIGXFSZ").map(drop)
 }
 
 /// Ready on SIGTERM or SIGINT.

@@ -1,10 +1,11 @@
 //! `[ledger]`: where the books and the keys are kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tollgate_document::{Node, Problems, Section};
 
-use super::value::variable;
+use super::value::{time, variable};
 
 /// Where the books are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum LedgerSettings {
         local_share_percent: u64,
         /// The file where settlements wait for Redis.
         journal: PathBuf,
+        /// How long Redis may take to answer, before it is taken for down.
+        timeout: Duration,
         /// About how many rows of the books Redis keeps.
         rows_kept: u64,
     },
@@ -37,7 +40,27 @@ impl Default for LedgerSettings {
     }
 }
 
+/// How long a hold lives without a sign of life, unless told otherwise.
+pub(super) const LEASE: Duration = Duration::from_secs(600);
+
+/// How long Redis may take to answer, unless told otherwise: a refusal is better than a long wait.
+const TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Leases are looked at every second: a shorter one would say more than is done.
+const LEAST_LEASE: Duration = Duration::from_secs(1);
+
 const STORES: &str = "must be `sqlite`, `redis` or `memory`";
+
+/// `lease`, whichever store it is.
+pub(super) fn read_lease(root: &Section<'_>, problems: &mut Problems<'_>) -> Duration {
+    let Some(section) = root.get("ledger").filter(|node| node.value().is_table()) else { return LEASE };
+    let Some(section) = section.section(problems) else { return LEASE };
+    let lease = time(&section, "lease", problems).unwrap_or(LEASE);
+    if let Some(node) = section.get("lease").filter(|_| lease < LEAST_LEASE) {
+        node.wrong(problems, "must be at least `1s`");
+    }
+    lease
+}
 
 pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSettings {
     let Some(section) = root.get("ledger").and_then(|node| node.section(problems)) else {
@@ -50,11 +73,11 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSet
     };
     let settings = match name {
         "memory" => {
-            section.only(&["store"], problems);
+            section.only(&["store", "lease"], problems);
             Some(LedgerSettings::Memory)
         }
         "sqlite" => {
-            section.only(&["store", "file"], problems);
+            section.only(&["store", "lease", "file"], problems);
             Some(LedgerSettings::Sqlite { file: path(&section, "file", "tollgate.db", problems) })
         }
         "redis" => redis(&section, problems),
@@ -69,7 +92,10 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSet
 }
 
 fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSettings> {
-    section.only(&["store", "url", "namespace", "local_share", "journal", "rows_kept"], problems);
+    section.only(
+        &["store", "lease", "url", "timeout", "namespace", "local_share", "journal", "rows_kept"],
+        problems,
+    );
     let url = section.need("url", "a reference such as `{ env = \"REDIS_URL\" }`", problems);
     let url_env = url.and_then(|node| variable(&node, problems));
     let namespace = match section.get("namespace") {
@@ -87,6 +113,7 @@ fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSet
         url_env: url_env?,
         namespace: namespace?,
         local_share_percent: local_share_percent?,
+        timeout: time(section, "timeout", problems).unwrap_or(TIMEOUT),
         rows_kept: rows_kept?,
     })
 }

@@ -1,11 +1,11 @@
 //! The end of an exchange: its hold settled, its row written, whatever happened before.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tollgate_ledger::{Entry, Outcome};
 
-use super::{Exchange, Held, LEASE};
+use super::{Exchange, Held};
 use crate::books::Charged;
 use crate::policy::{Broken, wit};
 use crate::translate;
@@ -13,12 +13,13 @@ use crate::translate;
 impl Exchange {
     /// Keeps the hold alive, once half of its lease has passed.
     pub(crate) fn renew(&mut self) {
+        let lease = self.generation.config.lease;
         let Some(held) = &mut self.hold else { return };
-        if held.renewed.elapsed() < LEASE / 2 {
+        if held.renewed.elapsed() < lease / 2 {
             return;
         }
-        held.renewed = std::time::Instant::now();
-        self.shell.books.renew(self.id.clone(), LEASE, (self.shell.clock)());
+        held.renewed = Instant::now();
+        self.shell.books.renew(self.id.clone(), lease, (self.shell.clock)());
     }
 
     /// Closes the exchange: settles what is held, writes the row. INVARIANT (settle once): only the first call does

@@ -123,7 +123,12 @@ impl Journal {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.length.load(Ordering::Acquire) == 0
+        self.len() == 0
+    }
+
+    /// Bytes of the lines that wait.
+    pub fn len(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
     }
 
     /// Keeps lines: they are on the disk when this is ready. They are on their way as soon as it is asked: a caller

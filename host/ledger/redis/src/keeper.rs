@@ -1,7 +1,8 @@
 //! The work behind the store: finding a connection again, and taking the journal to Redis.
 //!
-//! Before a connection is taken into use, everything that waited has been taken over it, in order; a line that is
-//! taken twice has effect once, because an exchange's marker is in Redis. This module grants and refuses nothing.
+//! Before a connection is taken into use, everything that waited by then has been taken over it, in order; what has
+//! come meanwhile follows, for while there is no connection more comes, and may come faster than it is taken. A line that
+//! is taken twice has effect once, because an exchange's marker is in Redis. This module grants and refuses nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +57,12 @@ pub async fn reach(inner: &Inner, server: &Server) -> Result<(), Unavailable> {
     Ok(())
 }
 
-/// Takes every line of the journal, in order, and empties it: over this connection, or over the one in use.
+/// Takes the lines of the journal, in order: over this connection those that are there by now, or over the one in use
+/// every line. Empties it when all were taken.
 async fn take_over(inner: &Inner, over: Option<&MultiplexedConnection>) -> Result<(), Unavailable> {
     let mut at = 0;
-    while !inner.journal.is_empty() {
+    let end = if over.is_some() { inner.journal.len() } else { u64::MAX };
+    while at < end && !inner.journal.is_empty() {
         let batch = inner.journal.read(at).await?;
         for line in &batch.lines {
             let taken = match over {
@@ -78,7 +81,7 @@ async fn take_over(inner: &Inner, over: Option<&MultiplexedConnection>) -> Resul
             }
         }
         at = batch.end;
-        if batch.lines.is_empty() && inner.journal.clear(at).await? {
+        if at == inner.journal.len() && inner.journal.clear(at).await? {
             at = 0;
         }
     }

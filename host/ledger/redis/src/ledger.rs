@@ -42,6 +42,10 @@ impl Cells {
         self.known().get(hold).map_or_else(|| Arc::from([]), |known| Arc::clone(&known.keys))
     }
 
+    fn knows(&self, hold: &str) -> bool {
+        self.known().contains_key(hold)
+    }
+
     fn forget(&self, hold: &str) {
         self.known().remove(hold);
     }
@@ -107,15 +111,23 @@ impl Inner {
         }
         let cells: Arc<[String]> = hold.claims.iter().map(|claim| self.names.cell(&claim.cell)).collect();
         let target = Target { id, key: &key, cells: Arc::clone(&cells) };
-        match self.link.run(|on| self.calls(now).reserve(on, target, hold)).await {
+        let send = |on| {
+            // Noted first: when the answer is lost, it may have been granted all the same.
+            self.cells.remember(id, cells, hold.lease_ms);
+            self.calls(now).reserve(on, target, hold)
+        };
+        match self.link.run(send).await {
             Ok(reservation) => {
-                if let Reservation::Granted { .. } = reservation {
-                    self.cells.remember(id, cells, hold.lease_ms);
+                if let Reservation::Limited { .. } = reservation {
+                    self.cells.forget(id);
                 }
                 Ok(reservation)
             }
             Err(Failure::Down(why)) => self.share.reserve(hold, why, now),
-            Err(Failure::Refused(why)) => Err(why),
+            Err(Failure::Refused(why)) => {
+                self.cells.forget(id);
+                Err(why)
+            }
         }
     }
 
@@ -148,6 +160,10 @@ impl Inner {
                 Ok(settled)
             }
             Err(Failure::Refused(why)) => Err(why),
+            // It was never sent to Redis: a refusal leaves nothing to write, however many there are.
+            Err(Failure::Down(_)) if charge == Charge::Nothing && !self.cells.knows(id) => {
+                Ok(Settled::Unknown)
+            }
             Err(Failure::Down(_)) => {
                 // settle once: whether or not it took effect, the journal brings it again and it has effect once.
                 let line = Line::Settle { entry: Entry::clone(entry), charge: charge.into() };

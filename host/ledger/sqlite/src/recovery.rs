@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use tollgate_ledger::cell::Cell;
 use tollgate_ledger::window::Mark;
 use tollgate_ledger::{Books, Entry, Part, Restored};
@@ -58,7 +58,11 @@ fn recovered(connection: &Connection, before: u64) -> Result<Recovered, Wrong> {
     let last = "SELECT request_id FROM charges ORDER BY at_ms DESC, request_id DESC LIMIT ?1";
     let mut last = connection.prepare(last)?;
     let closed = last.query_map([REMEMBERED], |row| Ok(row.get_ref(0)?.as_str()?.into()))?;
-    Ok(Recovered { books, numbers, closed: closed.collect::<Result<_, _>>()? })
+    let closed = closed.collect::<Result<_, _>>()?;
+    let ended = connection.query_row("SELECT ended_ms FROM horizon", (), |row| row.get(0)).optional()?;
+    // never over-admit: the clock may have gone back since the counters of ended budgets were deleted.
+    books.close_budgets(natural(ended.unwrap_or(0)));
+    Ok(Recovered { books, numbers, closed })
 }
 
 fn cell_in(row: &Row<'_>) -> Result<(String, Cell), Wrong> {

@@ -52,6 +52,10 @@ CREATE TABLE counters (
     state TEXT NOT NULL -- all of it, as a line of tollgate_ledger
 ) STRICT, WITHOUT ROWID;
 
+-- The latest end of a budget whose counter is gone. None that ended by then begins anew, though clocks go back.
+CREATE TABLE horizon (ended_ms INTEGER NOT NULL) STRICT;
+INSERT INTO horizon VALUES (0);
+
 -- Exchanges that are not settled yet. Each is charged as its entry says if its lease passes.
 CREATE TABLE holds (
     number INTEGER PRIMARY KEY, -- in the order they were opened

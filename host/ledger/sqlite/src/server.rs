@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// As long as the books keep a cell that is over.
 const GRACE_MS: u64 = 60_000;
 
-/// How long the file keeps a counter that is over: a clock that was set back while no server ran finds it again.
+/// How long the file keeps a counter that is over: a clock that was set back while no server ran finds it again. Of a
+/// budget that is gone the file keeps the end.
 const KEPT_MS: u64 = 86_400_000;
 
 /// A [`tollgate_ledger::Store`] in a file, for one server at a time.

@@ -19,6 +19,7 @@ pub struct Statements<'c> {
     add_row: Statement<'c>,
     some_counters: Statement<'c>,
     drop_counter: Statement<'c>,
+    move_horizon: Statement<'c>,
     /// Where a text is made.
     text: String,
 }
@@ -45,8 +46,9 @@ impl<'c> Statements<'c> {
                  ?20) ON CONFLICT DO NOTHING",
             )?,
             some_counters: connection
-                .prepare("SELECT name, ends_at_ms FROM counters WHERE name > ?1 ORDER BY name LIMIT ?2")?,
+                .prepare("SELECT name, ends_at_ms, kind FROM counters WHERE name > ?1 ORDER BY name LIMIT ?2")?,
             drop_counter: connection.prepare("DELETE FROM counters WHERE name = ?1")?,
+            move_horizon: connection.prepare("UPDATE horizon SET ended_ms = max(ended_ms, ?1)")?,
             text: String::new(),
         })
     }
@@ -120,17 +122,25 @@ impl<'c> Statements<'c> {
     /// the epoch. The name of the last one it looked at; none when there are no more.
     pub fn sweep(&mut self, after: &str, most: i64, before: u64) -> Result<Option<String>> {
         let mut over: Vec<String> = Vec::new();
-        let (mut last, mut seen) = (None, 0_i64);
+        let (mut last, mut seen, mut horizon) = (None, 0_i64, 0);
         let mut rows = self.some_counters.query(params![after, most])?;
         while let Some(row) = rows.next()? {
             let name: String = row.get(0)?;
             seen = seen.saturating_add(1);
-            if natural(row.get(1)?) <= before {
+            let ended: i64 = row.get(1)?;
+            if natural(ended) <= before {
+                if row.get_ref(2)?.as_str()? == "budget" {
+                    horizon = ended.max(horizon);
+                }
                 over.push(name.clone());
             }
             last = Some(name);
         }
         drop(rows);
+        if horizon > 0 {
+            // never over-admit: what it had counted goes with it.
+            self.move_horizon.execute([horizon])?;
+        }
         for name in over {
             self.drop_counter.execute([name])?;
         }

@@ -18,7 +18,9 @@ use tollgate_contract::{
     END, LEASE, MINUTE, NOW, all_rows, budget, entry, granted, remaining, reserve, settle, slots, window,
 };
 use tollgate_ledger::keys::{Kept, Key, Keys, Limits, Scope};
-use tollgate_ledger::{Charge, Charges as _, Entry, Ledger as _, Outcome, Query, Reservation, Settled};
+use tollgate_ledger::{
+    Charge, Charges as _, Claim, Entry, Ledger as _, Outcome, Query, Reservation, Rule, Settled,
+};
 use tollgate_sqlite::{OpenError, Records, Sqlite};
 
 const DAY: u64 = 86_400_000;
@@ -110,6 +112,27 @@ fn never_over_admit_in_a_budget_that_ended_before_the_restart() {
     // The clock was wrong: the file has kept what was spent.
     let store = place.open(NOW + 5);
     assert_eq!(wait(remaining(&store, budget("b", 25, 0), NOW + 5)), 15);
+}
+
+#[test]
+fn never_over_admit_in_a_budget_whose_counter_is_gone_when_the_clock_comes_back() {
+    let place = Place::new();
+    let store = place.open(NOW);
+    assert!(wait(granted(&store, "one", &[budget("b", 10, 10), window("w", 9, 1)], NOW)));
+    wait(async {
+        store.expire(END + DAY).await.unwrap();
+        reserve(&store, "at-last", &[], END + DAY).await;
+        store.flush().await.unwrap();
+    });
+    drop(store);
+    assert_eq!(place.shell("SELECT count(*) FROM counters"), ["0"]);
+    let store = place.open(NOW);
+    let answer = wait(reserve(&store, "two", &[budget("b", 10, 1)], NOW));
+    assert!(matches!(answer, Reservation::Limited { .. }), "{answer:?}");
+    // A budget that ends later has lost nothing.
+    let later =
+        Claim { rule: Rule::Budget { limit: 10, start_ms: 0, end_ms: END + 1 }, ..budget("later", 10, 1) };
+    assert!(wait(granted(&store, "three", &[later], NOW)));
 }
 
 #[test]
