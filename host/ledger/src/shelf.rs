@@ -103,8 +103,8 @@ impl<T> Locked<'_, '_, T> {
     pub fn entry(&mut self, index: usize, make: impl FnOnce() -> T) -> Option<(Arc<str>, &mut T)> {
         let Name { name, hash, place } = *self.names.get(index)?;
         let (_, table) = self.tables.iter_mut().find(|(at, _)| *at == place)?;
-        let again = |named: &Box<Named<T>>| self.hasher.hash_one(&*named.name);
-        let found = table.entry(hash, |named| *named.name == *name, again);
+        let hasher = self.hasher;
+        let found = table.entry(hash, |named| *named.name == *name, |named| hasher.hash_one(&*named.name));
         let named =
             found.or_insert_with(|| Box::new(Named { name: Arc::from(name), entry: make() })).into_mut();
         Some((Arc::clone(&named.name), &mut named.entry))
