@@ -52,7 +52,7 @@ impl Clock {
         let libraries = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
         let library =
             libraries.map(|path| path.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
-        let library = library.expect("libfaketime is missing: apt install faketime");
+        let library = library.unwrap_or_else(|| panic!("libfaketime is missing: apt install faketime"));
         [
             ("LD_PRELOAD", library.to_str().unwrap()),
             ("FAKETIME_TIMESTAMP_FILE", self.file.to_str().unwrap()),

@@ -23,8 +23,8 @@ fn on_a_full_disk_nothing_is_served_that_is_not_written_and_with_room_it_goes_on
     let file = place.path().join("tollgate.toml");
     let keys = [("rich", format!("budget = \"{}\"", budget(1_000_000)))];
     fs::write(&file, config(provider(&runtime), &keys, TABLES)).unwrap();
-    // No file may become larger than about 500 KiB, until somebody says otherwise.
-    let serving = Serving::run(tollgate_after("ulimit -S -f 1000", place.path()), &file);
+    // No file may become larger than about 2 MB, until somebody says otherwise.
+    let serving = Serving::run(tollgate_after("ulimit -S -f 4000", place.path()), &file);
     let mut heard: Vec<Got> = Vec::new();
     let mut ask = |line: &mut Line| {
         let got = runtime.block_on(line.ask(&secret("rich")));
@@ -43,7 +43,7 @@ fn on_a_full_disk_nothing_is_served_that_is_not_written_and_with_room_it_goes_on
         assert!(ready.status() == 503 && ready.text().contains("cannot be written"), "{}", ready.text());
         assert_eq!(serving.condition(), "down");
         if round == 1 {
-            let room = ["--pid", &serving.id().to_string(), "--fsize=1200000:"].map(str::to_owned);
+            let room = ["--pid", &serving.id().to_string(), "--fsize=4000000:"].map(str::to_owned);
             assert!(Command::new("prlimit").args(room).status().unwrap().success());
             until("a sound ledger", || (serving.condition() == "sound").then_some(()));
             assert_eq!(serving.get("/readyz").status(), 200);

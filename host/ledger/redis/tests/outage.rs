@@ -110,6 +110,29 @@ async fn a_server_that_hangs_degrades_the_store_and_its_return_heals_it() {
     assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 90, "the late reservation holds nothing");
 }
 
+#[tokio::test]
+async fn what_was_never_sent_to_redis_leaves_nothing_to_take_there() {
+    let mut server = Server::durable();
+    let (name, claims) = (server.new_name(), [budget("b", 100, 10)]);
+    let journal = server.journal(&name);
+    let options = Options::new(server.url(), &journal).namespace(&name).obey_callers();
+    let store = Redis::open(server.patient(options)).await.unwrap();
+    assert!(is_granted(&reserve(&store, "granted", &claims, NOW).await));
+    server.kill();
+    // The first may have been granted for all that anybody knows; from then on nothing is sent.
+    for (id, kept) in [("sent", Settled::Done), ("refused", Settled::Unknown), ("again", Settled::Unknown)] {
+        assert!(try_reserve(&store, id, &claims).await.is_err());
+        assert!(is_degraded(&store));
+        assert_eq!(settle(&store, id, Charge::Nothing, NOW).await, kept, "{id}");
+    }
+    assert_eq!(settle(&store, "granted", Charge::Nothing, NOW).await, Settled::Done);
+    assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 2);
+    server.start_again();
+    store.reached().await;
+    store.flush().await.unwrap();
+    assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 100);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_loses_nothing_and_doubles_nothing() {
     let mut server = Server::durable();
