@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use tollgate_document::Problem;
 use wasmtime::component::ResourceAny;
-use wasmtime::{ResourceLimiter, Store};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use super::bindings::Gate;
 use super::engine::{Component, Engine};
 use super::wit;
 
 /// How long one call may take. Real calls take microseconds; this is for policies that never answer.
-const CALL_DEADLINE: Duration = Duration::from_millis(100);
+const CALL_DEADLINE: Duration = Duration::from_millis(50);
 /// How long reading a configuration may take.
-const LOAD_DEADLINE: Duration = Duration::from_secs(5);
+const LOAD_DEADLINE: Duration = Duration::from_secs(2);
+/// The part of a deadline that a call must have had the processor for, to be cut when the deadline passes a second
+/// time. On a machine with too much to do a call can be late without having run at all.
+const BUSY_PART: u32 = 4;
 /// The most linear memory an instance may have, in bytes: room for a body at the limit and its parse.
 const MEMORY_LIMIT: usize = 256 << 20;
 /// An instance that grew beyond this, in bytes, is not kept: one large body must not be paid for ever after.
@@ -117,7 +120,7 @@ impl Policy {
             Some(instance) => instance,
             None => self.fresh()?,
         };
-        instance.store.set_epoch_deadline(Engine::epochs(CALL_DEADLINE));
+        instance.allow(CALL_DEADLINE);
         let answer = call(&mut instance)?;
         if instance.store.data().memory <= MEMORY_KEPT {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
@@ -134,7 +137,7 @@ impl Policy {
         call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>,
     ) -> Result<T, Broken> {
         let mut instance = self.fresh()?;
-        instance.store.set_epoch_deadline(Engine::epochs(CALL_DEADLINE));
+        instance.allow(CALL_DEADLINE);
         Ok(call(&mut instance)?)
     }
 
@@ -184,12 +187,23 @@ impl Instance {
     }
 
     fn instantiate(component: &Component) -> wasmtime::Result<(Store<State>, Gate)> {
-        let mut store = Store::new(component.engine.wasmtime(), State { memory: 0 });
+        let state = State { memory: 0, span: LOAD_DEADLINE, ran: None };
+        let mut store = Store::new(component.engine.wasmtime(), state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(RESULT_LIMIT);
         store.set_epoch_deadline(Engine::epochs(LOAD_DEADLINE));
+        store.epoch_deadline_callback(|mut store| store.data_mut().overdue());
         let gate = component.pre.instantiate(&mut store)?;
         Ok((store, gate))
+    }
+}
+
+impl Instance {
+    /// Begins to count the time of a call.
+    fn allow(&mut self, span: Duration) {
+        let state = self.store.data_mut();
+        (state.span, state.ran) = (span, None);
+        self.store.set_epoch_deadline(Engine::epochs(span));
     }
 }
 
@@ -197,9 +211,34 @@ fn problem(problem: wit::Problem) -> Problem {
     Problem { at: problem.at, line: problem.line, message: problem.message }
 }
 
-/// What the store of an instance keeps beside the guest: how much memory it was given.
+/// What the store of an instance keeps beside the guest.
 pub struct State {
+    /// The most memory it was given, in bytes.
     memory: usize,
+    /// The deadline of the call under way.
+    span: Duration,
+    /// The processor time of this thread when the deadline passed last.
+    ran: Option<Duration>,
+}
+
+impl State {
+    /// Says what becomes of a call whose deadline has passed: it goes on until the next one, unless it has been
+    /// running since the one before.
+    fn overdue(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        let ran = processor_time();
+        match self.ran.replace(ran) {
+            Some(before) if ran.saturating_sub(before) >= self.span / BUSY_PART => {
+                Err(wasmtime::Error::msg("the policy did not answer in time"))
+            }
+            _ => Ok(UpdateDeadline::Continue(Engine::epochs(self.span))),
+        }
+    }
+}
+
+/// How long this thread has had a processor.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or(Duration::MAX)
 }
 
 impl ResourceLimiter for State {
