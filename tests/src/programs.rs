@@ -164,12 +164,24 @@ impl Serving {
 
     /// What it answers here to a request without a key.
     pub fn get(&self, path: &str) -> Message {
-        get(self.address, path, "")
+        self.asked(self.address, path)
     }
 
     /// What it answers here to operators.
     pub fn admin(&self, path: &str) -> Message {
-        get(self.admin.expect("the configuration has [admin]"), path, "")
+        self.asked(self.admin.expect("the configuration has [admin]"), path)
+    }
+
+    /// A server that cannot be reached has said why, or was ended by somebody else.
+    fn asked(&self, address: SocketAddr, path: &str) -> Message {
+        if let Err(error) = TcpStream::connect(address) {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+            let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or("it is gone");
+            let told: Vec<String> = self.log.try_iter().collect();
+            let last = told.len().saturating_sub(5);
+            panic!("{path}: {error}; {state}; it said last:\n{}", told[last..].join("\n"));
+        }
+        get(address, path, "")
     }
 
     /// What it answers here to operators, who must succeed.
