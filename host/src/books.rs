@@ -1,10 +1,11 @@
 //! Writing to the ledger from places that cannot wait: the end of a stream, a dropped exchange.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tollgate_ledger::{Charge, Entry, Settled, Store, Unavailable};
@@ -14,6 +15,8 @@ pub(crate) struct Books {
     store: Arc<dyn Store>,
     /// How many writes are under way.
     pending: Arc<watch::Sender<usize>>,
+    /// The holds of exchanges under way, and when their leases were last moved.
+    open: Mutex<HashMap<String, Instant>>,
 }
 
 /// What an exchange is charged: [`Charge`], owned.
@@ -38,7 +41,7 @@ impl Charged {
 
 impl Books {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, pending: Arc::new(watch::Sender::new(0)) }
+        Self { store, pending: Arc::new(watch::Sender::new(0)), open: Mutex::default() }
     }
 
     /// Settles the hold of the entry's exchange and writes the entry.
@@ -50,17 +53,43 @@ impl Books {
         });
     }
 
-    /// Keeps a hold alive.
-    pub(crate) fn renew(&self, hold: String, lease: Duration, now: u64) {
-        let store = Arc::clone(&self.store);
-        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        self.detach(async move {
-            match store.renew(&hold, lease, now).await {
-                Ok(true) => {}
+    /// Keeps a hold alive from now on, whatever its exchange waits for.
+    pub(crate) fn opened(&self, hold: &str) {
+        self.open().insert(hold.to_owned(), Instant::now());
+    }
+
+    /// Lets go of it.
+    pub(crate) fn closed(&self, hold: &str) {
+        self.open().remove(hold);
+    }
+
+    /// Moves the leases of which half has passed.
+    pub(crate) async fn renew(&self, lease: Duration, now: u64) {
+        let is_due =
+            |(hold, renewed): (&String, &Instant)| (renewed.elapsed() >= lease / 2).then(|| hold.clone());
+        let due: Vec<String> = self.open().iter().filter_map(is_due).collect();
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        for hold in due {
+            match self.store.renew(&hold, lease_ms, now).await {
+                Ok(true) => {
+                    if let Some(renewed) = self.open().get_mut(&hold) {
+                        *renewed = Instant::now();
+                    }
+                }
+                // It may have been settled meanwhile.
+                Ok(false) if self.open().remove(&hold).is_none() => {}
                 Ok(false) => tracing::warn!(request_id = hold, "the lease of a running exchange had passed"),
-                Err(cause) => tracing::error!(request_id = hold, %cause, "the ledger did not renew a lease"),
+                Err(cause) => {
+                    tracing::error!(request_id = hold, %cause, "the ledger did not renew a lease");
+                    return;
+                }
             }
-        });
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        // Nothing under the lock panics.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing is under way.
@@ -91,6 +120,12 @@ impl Books {
 fn report(hold: &str, settled: Result<Settled, Unavailable>) {
     match settled {
         Ok(Settled::Done) => {}
+        Ok(Settled::Unknown) => {
+            tracing::warn!(
+                request_id = hold,
+                "the ledger does not know this hold: it was refused, or lost by the store"
+            );
+        }
         Ok(already) => tracing::debug!(request_id = hold, ?already, "nothing was left to settle"),
         Err(cause) => {
             tracing::error!(request_id = hold, %cause, "the ledger did not settle; the hold ends by its lease");

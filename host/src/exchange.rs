@@ -106,7 +106,6 @@ struct Held {
     claims: usize,
     position: Position,
     dispatched: bool,
-    renewed: Instant,
 }
 
 impl Exchange {
@@ -150,7 +149,6 @@ impl Exchange {
                 wit::Verdict::Retry(retry) => {
                     self.ticket = retry.ticket;
                     tokio::time::sleep(Duration::from_millis(retry.after_ms)).await;
-                    self.renew();
                     (target, number) = (retry.target, number.saturating_add(1));
                 }
                 wit::Verdict::Reply(answered) => {
@@ -230,13 +228,13 @@ impl Exchange {
             claims: claims.len(),
             position: Position::default(),
             dispatched: false,
-            renewed: Instant::now(),
         });
         let hold = Hold { entry: &opening, claims: &claims, lease_ms };
         match self.shell.store.reserve(hold, now).await {
             Ok(Reservation::Granted { standings, position }) => {
                 if let Some(held) = &mut self.hold {
                     held.position = position;
+                    self.shell.books.opened(&self.id);
                 }
                 Ok(standings)
             }

@@ -23,8 +23,11 @@ use crate::generation::{Environment, Generation, NotLoaded};
 use crate::keyring::Keyring;
 use crate::policy::{Component, Engine, LoadError};
 
-/// How often leases are looked at.
+/// How often leases are looked at, at least.
 const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the end of a server waits for its ledger.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 type RequestIds = Arc<dyn Fn() -> String + Send + Sync>;
@@ -102,11 +105,13 @@ impl Gateway {
         self.shell.generation()
     }
 
-    /// Closes holds whose lease has passed, every second, for ever. [`crate::Server`] does this by itself; who mounts
+    /// Keeps the leases of exchanges under way, and closes holds whose lease has passed, for ever. [`crate::Server`] does this by itself; who mounts
     /// the gateway elsewhere runs it beside.
     pub async fn tend(&self) {
         loop {
-            tokio::time::sleep(TEND_EVERY).await;
+            let lease = self.shell.generation().config.lease;
+            tokio::time::sleep(TEND_EVERY.min(lease / 4)).await;
+            self.shell.books.renew(lease, self.now()).await;
             match self.shell.store.expire(self.now()).await {
                 Ok(0) => {}
                 Ok(lost) => {
@@ -130,11 +135,16 @@ impl Gateway {
         self.shell.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until every settlement under way is in the ledger, and survives a crash there.
+    /// Waits until every settlement under way is in the ledger, and survives a crash there; for ten seconds at most.
     pub async fn settled(&self) {
-        self.shell.books.written().await;
-        if let Err(cause) = self.shell.store.flush().await {
-            tracing::error!(%cause, "the ledger did not write what it has");
+        let written = async {
+            self.shell.books.written().await;
+            self.shell.store.flush().await
+        };
+        match tokio::time::timeout(SETTLE_WITHIN, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => tracing::error!(%cause, "the ledger did not write what it has"),
+            Err(_) => tracing::error!("the ledger did not write what it has in time"),
         }
     }
 

@@ -24,8 +24,17 @@ const REMEMBERED: usize = 100_000;
 /// Callers that were found lately.
 pub(crate) struct Keyring {
     store: Arc<dyn Store>,
-    callers: Mutex<HashMap<Digest, (u64, Arc<Caller>)>>,
+    callers: Mutex<HashMap<Digest, Known>>,
     strangers: Mutex<HashMap<Digest, u64>>,
+}
+
+/// A caller that was found.
+#[derive(Clone)]
+struct Known {
+    seen_ms: u64,
+    /// When the secret stops to be valid, if another took its place.
+    ends_ms: Option<u64>,
+    caller: Arc<Caller>,
 }
 
 impl Keyring {
@@ -36,10 +45,11 @@ impl Keyring {
     /// The caller who presented the secret with this digest, if its key is one of the store's and admits it.
     pub(crate) async fn find(&self, digest: &Digest, now: u64) -> Result<Option<Arc<Caller>>, Unavailable> {
         let known = locked(&self.callers).get(digest).cloned();
-        if let Some((seen, caller)) = &known
-            && is_within(*seen, now, FRESH_MS)
+        let known = known.filter(|known| known.ends_ms.is_none_or(|end| now < end));
+        if let Some(known) = &known
+            && is_within(known.seen_ms, now, FRESH_MS)
         {
-            return Ok(Some(Arc::clone(caller)));
+            return Ok(Some(Arc::clone(&known.caller)));
         }
         if locked(&self.strangers).get(digest).is_some_and(|seen| is_within(*seen, now, FRESH_MS)) {
             return Ok(None);
@@ -47,8 +57,8 @@ impl Keyring {
         let found = match self.store.find(digest).await {
             Ok(found) => found,
             Err(unavailable) => {
-                let stale = known.filter(|(seen, _)| is_within(*seen, now, STALE_MS));
-                return stale.map(|(_, caller)| Some(caller)).ok_or(unavailable);
+                let stale = known.filter(|known| is_within(known.seen_ms, now, STALE_MS));
+                return stale.map(|known| Some(known.caller)).ok_or(unavailable);
             }
         };
         let Some(found) = found.filter(|found| found.key.admits(digest, now)) else {
@@ -57,7 +67,10 @@ impl Keyring {
             return Ok(None);
         };
         let caller = Arc::new(Caller::from(&found));
-        remember(&self.callers, digest, (now, Arc::clone(&caller)), STALE_MS, |(seen, _)| *seen);
+        let secret = found.key.secrets.iter().find(|secret| secret.digest == *digest);
+        let ends_ms = secret.and_then(|secret| secret.ends_ms);
+        let known = Known { seen_ms: now, ends_ms, caller: Arc::clone(&caller) };
+        remember(&self.callers, digest, known, STALE_MS, |known| known.seen_ms);
         Ok(Some(caller))
     }
 }

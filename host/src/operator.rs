@@ -167,7 +167,7 @@ impl Operator {
         let secret = secret()?;
         let digest = secret.digest_bytes();
         let now = self.gateway.now();
-        let key = self.change(name, |key| key.rotate(digest, overlap_ms, now)).await?;
+        let key = self.change(name, false, |key| key.rotate(digest, overlap_ms, now)).await?;
         Ok((key, secret))
     }
 
@@ -177,7 +177,7 @@ impl Operator {
     /// When there is no such key.
     pub async fn revoke(&self, name: &str) -> Result<Key, NotDone> {
         let now = self.gateway.now();
-        match self.change(name, |key| key.revoke(now)).await {
+        match self.change(name, false, |key| key.revoke(now)).await {
             Err(NotDone::Revoked(name)) => self.key(&name).await,
             done => done,
         }
@@ -188,7 +188,7 @@ impl Operator {
     /// # Errors
     /// When there is no such key, or the terms are not sound.
     pub async fn set_terms(&self, name: &str, change: impl Fn(&mut Terms)) -> Result<Key, NotDone> {
-        self.change(name, |key| {
+        self.change(name, true, |key| {
             let mut terms = Terms {
                 models: key.models.take(),
                 limits: std::mem::take(&mut key.limits),
@@ -244,14 +244,23 @@ impl Operator {
         Err(NotDone::Busy(name.to_owned()))
     }
 
-    async fn change(&self, name: &str, change: impl Fn(&mut Key)) -> Result<Key, NotDone> {
+    /// Changes a key. What it may do is checked only where that changes: a key whose model is gone can still be
+    /// revoked.
+    async fn change(
+        &self,
+        name: &str,
+        terms_change: bool,
+        change: impl Fn(&mut Key),
+    ) -> Result<Key, NotDone> {
         for _ in 0..TRIES {
             let mut key = self.key(name).await?;
             if key.revoked_ms.is_some() {
                 return Err(NotDone::Revoked(name.to_owned()));
             }
             change(&mut key);
-            self.check(&key).await?;
+            if terms_change {
+                self.check(&key).await?;
+            }
             if self.keys.keep_key(&key).await? == Kept::Done {
                 return Ok(Key { version: key.version.saturating_add(1), ..key });
             }

@@ -45,7 +45,6 @@ impl Relay {
         loop {
             let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
             let received = std::task::ready!(upstream.poll_chunk(cx));
-            self.exchange.renew();
             let step = match received {
                 Some(Ok(bytes)) => self.chunk(bytes),
                 Some(Err(fault)) => self.broken(fault),

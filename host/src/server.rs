@@ -79,12 +79,12 @@ impl Server {
             }));
         }
         drop(self.listener);
-        tending.abort();
         self.gateway.drain();
         tracing::info!(connections = graceful.count(), "draining");
         if tokio::time::timeout(self.settings.drain_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!("exchanges were still running at the end of the drain timeout; they are cut");
         }
+        tending.abort();
         self.gateway.settled().await;
     }
 

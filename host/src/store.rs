@@ -74,10 +74,10 @@ pub async fn beside(settings: &LedgerSettings, secrets: &Secrets) -> Result<Besi
         }
         LedgerSettings::Redis { .. } => {
             // The journal is the server's; a tool settles nothing.
-            let own = std::env::temp_dir().join(format!("tollgate-tool-{}.journal", std::process::id()));
-            let opened = Redis::open(options(settings, secrets, own.clone())?).await;
+            let own = tempfile::NamedTempFile::new().map_err(|cause| NotOpened(cause.to_string()))?;
+            let opened = Redis::open(options(settings, secrets, own.path().to_owned())?).await;
             // It stays open for as long as it is needed, without a name.
-            let _removed = std::fs::remove_file(&own);
+            drop(own);
             let store = Arc::new(opened.map_err(|cause| NotOpened(cause.to_string()))?);
             Ok(Beside { keys: Arc::clone(&store) as _, charges: store })
         }

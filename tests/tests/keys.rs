@@ -185,3 +185,38 @@ fn keys_change_beside_a_server_on_a_file_and_the_books_are_the_same() {
     site.changes_are_in_force_everywhere();
     site.the_books_are_the_same_everywhere();
 }
+
+#[test]
+fn a_key_whose_model_is_gone_can_be_rotated_and_revoked() {
+    let place = folder();
+    let file = place.path().join("tollgate.toml");
+    let write = |models: &[&str]| {
+        let models = models.iter().map(|model| {
+            format!(
+                "[[models]]\nname = \"{model}\"\ntargets = [{{ upstream = \"main\" }}]\nprice = \"free\"\n"
+            )
+        });
+        let rest = "[[keys]]\nname = \"me\"\ndigest = \
+                    \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\n";
+        let upstream = "[upstreams.main]\nbase_url = \"http://127.0.0.1:9/v1\"\n";
+        fs::write(&file, format!("{upstream}{}{rest}", models.collect::<String>())).unwrap();
+    };
+    let keys = |arguments: &[&str]| {
+        let mut command = tollgate(place.path());
+        command.arg("keys").args(arguments).arg("--config").arg(&file).output().unwrap()
+    };
+    write(&["one", "two"]);
+    assert!(keys(&["new", "alice", "--models", "one,two"]).status.success());
+    write(&["one"]);
+    let limited = keys(&["limit", "alice", "--requests", "1/1m"]);
+    assert!(
+        String::from_utf8_lossy(&limited.stderr).contains("two"),
+        "what it may do is checked: {limited:?}"
+    );
+    for arguments in [&["rotate", "alice"], &["revoke", "alice"]] {
+        let done = keys(arguments);
+        assert!(done.status.success(), "{done:?}");
+    }
+    let shown = keys(&["show", "alice"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("revoked"), "{shown:?}");
+}

@@ -176,6 +176,24 @@ fn a_client_that_does_not_read_slows_its_upstream() {
     live.stop();
 }
 
+/// Invariant: no phantom refusal is bought by losing exchanges that still run: whatever an exchange waits for, its
+/// lease moves on.
+#[test]
+fn a_lease_is_kept_while_the_upstream_is_silent() {
+    let answer: Answer = serde_json::from_str(r#"{"ending": "hang_before_head"}"#).unwrap();
+    let provider =
+        Provider::start(&["main".to_owned()], &BTreeMap::from([("main".to_owned(), vec![answer])]));
+    let live = Live::start(provider.place(&basic()) + "[ledger]\nstore = \"memory\"\nlease = \"1s\"\n");
+    let mut wire = Live::send(live.running.address, CHAT);
+    let until_ms = |live: &Live| live.ledger.snapshot(now()).holds.first().map(|hold| hold.until_ms);
+    live.until("the request is held", |live| until_ms(live).is_some());
+    let first = until_ms(&live).unwrap();
+    live.until("the lease moves on", |live| until_ms(live).is_some_and(|until| until > first + 2_000));
+    wire.stream().shutdown(Shutdown::Both).unwrap();
+    live.until("the hold is settled", |live| live.open_holds() == 0);
+    live.stop();
+}
+
 /// A provider that streams events for as long as anybody reads them.
 struct Endless {
     address: SocketAddr,

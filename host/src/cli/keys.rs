@@ -17,7 +17,7 @@ use super::{operator, print};
 pub enum Keys {
     /// Make a key and print its secret, once. Without --config: print a table for a configuration file instead.
     New {
-        /// Its name: `organisation/team/key`, `team/key` or `key`.
+        /// Its name: `organisation/team/key`, `organisation/key` or `key`.
         #[arg(default_value = "new-key")]
         name: String,
         #[command(flatten)]

@@ -33,10 +33,9 @@ impl Exchange {
 
     /// Sends a reply of the policy's own making.
     pub(super) fn reply(mut self, reply: wit::Reply) -> Response<Body> {
-        let ending = if self.dispatched() { wit::Ending::Completed } else { wit::Ending::Undispatched };
         match self.respond_with(reply) {
             Ok(response) => {
-                self.finish(ending);
+                self.finish(self.replied());
                 response
             }
             Err(broken) => self.broken(&broken),
@@ -66,11 +65,16 @@ impl Exchange {
         let refused = self.generation.policy.call(|policy| policy.refuse(ticket, guest));
         match refused.and_then(|reply| self.respond_with(reply)) {
             Ok(response) => {
-                self.finish(wit::Ending::Undispatched);
+                self.finish(self.replied());
                 response
             }
             Err(broken) => self.broken(&broken),
         }
+    }
+
+    /// How an exchange ends that got a reply: an upstream may have answered all the same, and is paid.
+    fn replied(&self) -> wit::Ending {
+        if self.dispatched() { wit::Ending::Completed } else { wit::Ending::Undispatched }
     }
 
     /// Answers 500 after a trap or a missed deadline, in the words of a fresh instance if it has any.

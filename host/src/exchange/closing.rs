@@ -1,7 +1,7 @@
 //! The end of an exchange: its hold settled, its row written, whatever happened before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tollgate_ledger::{Entry, Outcome};
 
@@ -11,24 +11,16 @@ use crate::policy::{Broken, wit};
 use crate::translate;
 
 impl Exchange {
-    /// Keeps the hold alive, once half of its lease has passed.
-    pub(crate) fn renew(&mut self) {
-        let lease = self.generation.config.lease;
-        let Some(held) = &mut self.hold else { return };
-        if held.renewed.elapsed() < lease / 2 {
-            return;
-        }
-        held.renewed = Instant::now();
-        self.shell.books.renew(self.id.clone(), lease, (self.shell.clock)());
-    }
-
     /// Closes the exchange: settles what is held, writes the row. INVARIANT (settle once): only the first call does
     /// anything.
     pub(crate) fn finish(&mut self, ending: wit::Ending) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let row = self.hold.take().map(|held| self.settle(&held, ending));
+        let row = self.hold.take().map(|held| {
+            self.shell.books.closed(&self.id);
+            self.settle(&held, ending)
+        });
         self.record.write(&self.id, row.as_deref(), translate::outcome(ending), self.started.elapsed());
     }
 

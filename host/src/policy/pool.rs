@@ -64,7 +64,8 @@ pub struct Policy {
     component: Component,
     settings: Settings,
     headers: Headers,
-    idle: Mutex<Vec<Instance>>,
+    #[expect(clippy::vec_box, reason = "an instance is large, and comes and goes with every call")]
+    idle: Mutex<Vec<Box<Instance>>>,
 }
 
 /// The header names a policy asked for when it was loaded; see record `loaded`.
@@ -102,7 +103,7 @@ impl Policy {
     ) -> Result<Self, Refused> {
         let settings = Settings { config, shell_tables, upstreams };
         let (instance, headers) = Instance::new(&component, &settings)?;
-        Ok(Self { component, settings, headers, idle: Mutex::new(vec![instance]) })
+        Ok(Self { component, settings, headers, idle: Mutex::new(vec![Box::new(instance)]) })
     }
 
     /// The headers this policy deals with.
@@ -118,7 +119,7 @@ impl Policy {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match idle {
             Some(instance) => instance,
-            None => self.fresh()?,
+            None => Box::new(self.fresh()?),
         };
         instance.allow(CALL_DEADLINE);
         let answer = call(&mut instance)?;

@@ -20,8 +20,6 @@ const OVER: u8 = 2;
 /// What one run saw.
 #[derive(Debug)]
 pub struct Load {
-    /// Answers.
-    pub answers: f64,
     /// Answers per second.
     pub rate: f64,
     /// Median latency in microseconds.
@@ -62,7 +60,6 @@ pub async fn run(
     latencies.sort_unstable();
     let count = latencies.len() as f64;
     Ok(Load {
-        answers: count,
         rate: count / elapsed.as_secs_f64(),
         median_us: quantile_us(&latencies, 0.5)?,
         p99_us: quantile_us(&latencies, 0.99)?,

@@ -23,7 +23,8 @@ impl Charges for Redis {
 
 impl Inner {
     async fn charges(&self, query: &Query) -> Result<Vec<Entry>, Unavailable> {
-        let mut from = query.from_ms.saturating_sub(AHEAD_MS).to_string();
+        let first = query.after.as_ref().map_or(query.from_ms, |(at_ms, _)| query.from_ms.max(*at_ms));
+        let mut from = first.saturating_sub(AHEAD_MS).to_string();
         if self.obeys_callers {
             "-".clone_into(&mut from);
         }

@@ -5,8 +5,9 @@
 //! says what became of it. Nothing here touches the file.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tollgate_ledger::cell::Cell;
@@ -15,11 +16,17 @@ use tollgate_ledger::{Entry, Event, Journal, Part, Position, Unavailable};
 /// With so many changes that are not in the file, nothing more is granted. The disk is seconds behind then.
 const MOST_PENDING: u64 = 50_000;
 
+/// A batch that takes longer is on a disk that does not answer, and nothing more is granted.
+const LONGEST_BATCH_MS: u64 = 2_000;
+
 /// Changes on their way to the file.
 pub struct Backlog {
     queue: Mutex<Queue>,
     news: Condvar,
     progress: watch::Sender<Progress>,
+    made: Instant,
+    /// Since when the writer is busy with a batch, in milliseconds after `made`; 0: it is not.
+    busy_since_ms: AtomicU64,
 }
 
 /// What the writer takes.
@@ -83,7 +90,13 @@ struct Progress {
 
 impl Backlog {
     pub fn new() -> Self {
-        Self { queue: Mutex::default(), news: Condvar::new(), progress: watch::Sender::default() }
+        Self {
+            queue: Mutex::default(),
+            news: Condvar::new(),
+            progress: watch::Sender::default(),
+            made: Instant::now(),
+            busy_since_ms: AtomicU64::new(0),
+        }
     }
 
     /// Why nothing may be granted now, if so.
@@ -94,6 +107,10 @@ impl Backlog {
         }
         let durable = progress.durable;
         drop(progress);
+        let since = self.busy_since_ms.load(Ordering::Relaxed);
+        if since > 0 && self.age_ms().saturating_sub(since) > LONGEST_BATCH_MS {
+            return Some(Cow::Borrowed("the disk does not answer"));
+        }
         let pending = self.position().0.saturating_sub(durable);
         (pending > MOST_PENDING)
             .then_some(Cow::Borrowed("the disk does not keep up with what is to be written"))
@@ -143,11 +160,17 @@ impl Backlog {
         std::mem::swap(&mut queue.changes, &mut taken.changes);
         (taken.noted, taken.closing) = (queue.noted, queue.closing);
         taken.sweep = queue.sweep.take();
+        self.busy_since_ms.store(self.age_ms().max(1), Ordering::Relaxed);
     }
 
     /// For the writer: the file has everything up to this place.
     pub fn written(&self, durable: u64) {
+        self.busy_since_ms.store(0, Ordering::Relaxed);
         self.progress.send_replace(Progress { durable, fault: None });
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// For the writer: the file cannot be written.

@@ -16,7 +16,7 @@ use tollgate_ledger::{Charge, Claim, Hold, Ledger, Memory, Query, Reservation, S
 const CLIENTS: usize = 2_500;
 const GATEWAYS: usize = 4;
 /// Milliseconds of virtual time in which clients come.
-const DAY: u64 = 3_600_000;
+const HOUR: u64 = 3_600_000;
 const LEASE: u64 = 30_000;
 /// Nothing is spent up to here: to ask a budget what it has counted.
 const PLENTY: u64 = 1_000_000_000;
@@ -79,12 +79,12 @@ impl World {
                 let new =
                     Exchange::new(exchange, world.random.below(GATEWAYS as u64) as usize, &mut world.random);
                 world.exchanges.push(new);
-                let when = world.random.below(DAY);
+                let when = world.random.below(HOUR);
                 world.after(when, Event::Begin { exchange });
             }
         }
         for _ in 0..40 {
-            let (when, gateway) = (world.random.below(DAY), world.random.below(GATEWAYS as u64) as usize);
+            let (when, gateway) = (world.random.below(HOUR), world.random.below(GATEWAYS as u64) as usize);
             world.after(when, Event::Crash { gateway });
         }
         world.after(1_000, Event::Expire);
@@ -149,7 +149,7 @@ impl World {
                 let tries = &mut self.exchanges[index].tries;
                 *tries += 1;
                 if *tries < 4
-                    && let Some(wait) = retry_after_ms.filter(|wait| *wait < DAY / 10)
+                    && let Some(wait) = retry_after_ms.filter(|wait| *wait < HOUR / 10)
                 {
                     self.after(wait, Event::Begin { exchange: index });
                 }
