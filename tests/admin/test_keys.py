@@ -95,7 +95,10 @@ def test_a_revoked_key_is_refused_for_ever(desk, name):
 
 
 def test_a_key_that_has_expired_is_refused(desk, name):
-    status, answer = ask(desk.gateway, desk.new_key(name, expires_ms=1))
+    assert desk.post(KEYS, {"name": name, "expires_ms": 1}).error == (422, "invalid")
+    secret = desk.new_key(name)
+    assert desk.put(at(KEY, name), {"expires_ms": 1}).status == 200
+    status, answer = ask(desk.gateway, secret)
     assert (status, answer["error"]["code"]) == (401, "invalid_api_key")
 
 

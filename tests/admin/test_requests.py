@@ -98,7 +98,17 @@ def test_a_name_is_given_once(desk, name):
 
 def test_nothing_lies_below_a_key_of_the_configuration(desk):
     assert desk.post(KEYS, {"name": "configured/below"}).error == (422, "invalid")
-    assert desk.put(at(SCOPE, "configured"), {"requests": "1/1m"}).error == (422, "invalid")
+    assert desk.put(at(SCOPE, "configured"), {"requests": "1/1m"}).error == (409, "exists")
+
+
+def test_a_path_is_a_key_or_a_scope_never_both(desk, name):
+    organisation = name.split("/")[0] + "-apart"
+    desk.new_key(f"{organisation}/inner")
+    assert desk.post(KEYS, {"name": organisation}).error == (422, "invalid")
+    assert desk.post(KEYS, {"name": f"{organisation}/inner/deep"}).error == (422, "invalid")
+    assert desk.put(at(SCOPE, f"{organisation}/inner"), {"requests": "1/1m"}).error == (409, "exists")
+    assert desk.put(at(SCOPE, f"{organisation}/team"), {"requests": "1/1m"}).status == 200
+    assert desk.post(KEYS, {"name": f"{organisation}/team"}).error == (422, "invalid")
 
 
 def test_a_key_of_the_configuration_is_not_changed_here(desk):
