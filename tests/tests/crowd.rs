@@ -1,5 +1,5 @@
 //! A thousand requests at once against the last of a budget: exactly those that it is for are admitted, with one server
-//! on a file and with two on one Redis.
+//! on a file, with one on Redis and with two on one Redis; a hundred times each.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,6 +15,7 @@ use tollgate_tests::crowd::{COST, Line, all_at_once, budget, config, provider, s
 use tollgate_tests::programs::{RedisServer, Serving, allow_many_files, folder, tollgate, until};
 
 const REQUESTS: usize = 1_000;
+const REPEATS: usize = 100;
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 /// How many requests the budget of each key is for: another number for each.
@@ -66,7 +67,7 @@ fn keys(rounds: &[(String, usize)]) -> Vec<(&str, String)> {
 #[test]
 fn of_a_thousand_at_once_exactly_the_budget_is_admitted_by_one_server_on_a_file() {
     allow_many_files();
-    let (runtime, place, rounds) = (Runtime::new().unwrap(), folder(), rounds(60));
+    let (runtime, place, rounds) = (Runtime::new().unwrap(), folder(), rounds(REPEATS));
     let file = place.path().join("tollgate.toml");
     fs::write(&file, config(provider(&runtime), &keys(&rounds), ADMIN)).unwrap();
     let serving = Serving::run(tollgate(place.path()), &file);
@@ -74,12 +75,21 @@ fn of_a_thousand_at_once_exactly_the_budget_is_admitted_by_one_server_on_a_file(
 }
 
 #[test]
+fn of_a_thousand_at_once_exactly_the_budget_is_admitted_by_one_server_on_redis() {
+    admitted_on_one_redis(&["one"]);
+}
+
+#[test]
 fn of_a_thousand_at_once_exactly_the_budget_is_admitted_by_two_servers_on_one_redis() {
+    admitted_on_one_redis(&["one", "other"]);
+}
+
+fn admitted_on_one_redis(names: &[&str]) {
     allow_many_files();
     let (runtime, place, rounds, redis) =
-        (Runtime::new().unwrap(), folder(), rounds(40), RedisServer::start());
+        (Runtime::new().unwrap(), folder(), rounds(REPEATS), RedisServer::start());
     let provider = provider(&runtime);
-    let start = |name: &str| {
+    let start = |name: &&str| {
         let tables = format!(
             "{ADMIN}[ledger]\nstore = \"redis\"\nurl = {{ env = \"REDIS_URL\" }}\njournal = \"{name}.journal\"\n\
              timeout = \"60s\"\n" // A busy machine is no outage.
@@ -90,9 +100,10 @@ fn of_a_thousand_at_once_exactly_the_budget_is_admitted_by_two_servers_on_one_re
         command.env("REDIS_URL", redis.url());
         Serving::run(command, &file)
     };
-    let (one, other) = (start("one"), start("other"));
-    exactly_the_budget_is_admitted(&runtime, &[&one, &other], &rounds);
-    for journal in ["one.journal", "other.journal"] {
-        assert_eq!(fs::metadata(place.path().join(journal)).unwrap().len(), 0, "{journal}");
+    let servers: Vec<Serving> = names.iter().map(start).collect();
+    exactly_the_budget_is_admitted(&runtime, &servers.iter().collect::<Vec<_>>(), &rounds);
+    for name in names {
+        let journal = format!("{name}.journal");
+        assert_eq!(fs::metadata(place.path().join(&journal)).unwrap().len(), 0, "{journal}");
     }
 }
