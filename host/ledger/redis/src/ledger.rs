@@ -144,6 +144,26 @@ impl Inner {
         Ok(renewed)
     }
 
+    /// Writes the row of an exchange whose hold Redis has lost. settle once: the row is there, once; the counters do
+    /// not have what the hold took from them, for they were lost with it.
+    async fn write_lost(&self, entry: &Entry, key: &str, now: u64) -> Result<Settled, Unavailable> {
+        let target = Target { id: &entry.request_id, key, cells: Arc::from([]) };
+        match self.link.run(|on| self.calls(now).record(on, target, entry)).await {
+            Ok(written) => {
+                tracing::error!(
+                    request_id = entry.request_id,
+                    "Redis had lost this hold; its row is written"
+                );
+                Ok(written)
+            }
+            Err(Failure::Refused(why)) => Err(why),
+            Err(Failure::Down(_)) => {
+                self.keep_lines(&[Line::Record { entry: entry.clone() }]).await?;
+                Ok(Settled::Done)
+            }
+        }
+    }
+
     async fn settle(&self, entry: &Arc<Entry>, charge: Charge<'_>, now: u64) -> Result<Settled, Unavailable> {
         let id = &entry.request_id;
         let local = self.share.settle(entry, charge, now);
@@ -155,6 +175,11 @@ impl Inner {
         let target = Target { id, key: &key, cells: self.cells.of(id) };
         let settlement = (&**entry, charge, When::Now);
         match self.link.run(|on| self.calls(now).settle(on, target, settlement)).await {
+            // It was granted here, so Redis has lost it: its last second in a crash, or what a replica did not have.
+            Ok(Settled::Unknown) if charge != Charge::Nothing && self.cells.knows(id) => {
+                self.cells.forget(id);
+                self.write_lost(entry, &key, now).await
+            }
             Ok(settled) => {
                 self.cells.forget(id);
                 Ok(settled)

@@ -136,6 +136,19 @@ async fn keys_end_by_themselves_and_open_holds_do_not() {
 }
 
 #[tokio::test]
+async fn settle_once_when_redis_has_lost_a_hold() {
+    let server = Server::start();
+    let [a, b] = two(&server).await;
+    assert!(is_granted(&reserve(&*a, "lost", &[budget("b", 100, 10)], NOW).await));
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut server.connection().await).await.unwrap();
+    assert_eq!(settle(&*a, "lost", Charge::Amounts(&[3]), NOW).await, Settled::Done);
+    assert_eq!(settle(&*a, "lost", Charge::Amounts(&[3]), NOW).await, Settled::Already);
+    // Who never heard of a hold writes nothing for it.
+    assert_eq!(settle(&*b, "never", Charge::Amounts(&[3]), NOW).await, Settled::Unknown);
+    assert_eq!(all_rows(&*b).await.iter().map(|row| row.request_id.as_str()).collect::<Vec<_>>(), ["lost"]);
+}
+
+#[tokio::test]
 async fn scripts_that_the_server_forgot_are_loaded_again() {
     let server = Server::start();
     let store = server.store().await;
