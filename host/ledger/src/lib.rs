@@ -43,6 +43,8 @@
 //! | the policy failed after dispatch | `Amounts`, or `Held` if it cannot say | metered so far, else the hold |
 //! | the server died after the hold was durable | none comes | the hold, as soon as its lease has passed: [`Outcome::Lost`] |
 //! | the server died before the hold was durable | none comes | nothing: no byte of an answer had reached the client |
+//! | the hold was not durable in time, after dispatch | `Amounts` | what the upstream gave; the client got 503 |
+//! | granted by a local share, and the server died | none comes | nothing, and no row: no budget was claimed |
 //!
 //! Held and settled units weigh the same, so a lease that passes moves nothing in a window or a budget: the hold is
 //! closed, and what it held stays charged. That is the closed side to fail on where money is concerned.
