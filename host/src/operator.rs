@@ -123,7 +123,8 @@ impl Operator {
         let below = format!("{name}/");
         let key = |key: &str| key.starts_with(&below);
         let configured = self.configured_callers()?;
-        let stored = self.keys.keys().await?;
+        // Below a name of three parts there is nothing: most keys are made without a look at all others.
+        let stored = if name.split('/').count() < 3 { self.keys.keys().await? } else { Vec::new() };
         let mut names = configured.iter().map(Caller::key).chain(stored.iter().map(|key| key.name.as_str()));
         if let Some(inner) = names.find(|name| key(name)) {
             return taken(format!(
