@@ -125,11 +125,6 @@ impl Gateway {
         }
     }
 
-    /// Where the policy comes from.
-    pub fn policy_source(&self) -> &PolicySource {
-        &self.shell.source
-    }
-
     /// Says on `/readyz` that no more requests should come.
     pub fn drain(&self) {
         self.shell.draining.store(true, Ordering::Relaxed);

@@ -73,7 +73,7 @@ pub use config::{AdminSettings, Config, LedgerSettings, Secrets, ServerSettings,
 pub use gateway::{Builder, Gateway, Loaded, PolicySource};
 pub use generation::NotLoaded;
 pub use relay::Cut;
-pub use reload::watch;
+pub use reload::Watch;
 pub use server::Server;
 pub use tollgate_document::{Problem, duration};
 pub use tower_service;

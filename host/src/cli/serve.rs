@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate::{Admin, Gateway, Server, demo, key, log, provider, store};
+use tollgate::{Admin, Gateway, Server, Watch, demo, key, log, provider, store};
 
 use super::{load, print, source};
 
@@ -55,11 +55,12 @@ pub fn run(serve: &Serve) -> Result<()> {
 }
 
 async fn serve_config(file: &Path, serve: &Serve) -> Result<()> {
+    let watch = Watch::begin(file, &source(serve.policy.clone())).context("listen for SIGHUP")?;
     let loaded = load(file, serve.policy.clone())?;
     let (config, secrets) = (loaded.config().clone(), loaded.secrets().clone());
     let store = store::open(&config.ledger, &secrets, loaded.now()).await.context("open the ledger")?;
     let gateway = loaded.with_store(store);
-    tokio::spawn(tollgate::watch(gateway.clone(), file.to_owned()));
+    tokio::spawn(watch.keep(gateway.clone()));
     if let Some(settings) = &config.admin {
         let admin = Admin::bind(gateway.clone(), settings.listen, secrets.admin_token.as_deref());
         let admin = admin.await.with_context(|| {
