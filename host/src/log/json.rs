@@ -115,30 +115,16 @@ fn text(line: &mut String, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::mpsc;
+    use std::io::Read as _;
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 
-    struct Output(mpsc::Sender<Vec<u8>>);
-
-    impl Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn every_event_is_one_line_of_json() {
-        let (sender, receiver) = mpsc::channel();
-        let sink = Sink::start(Output(sender)).unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let sink = Sink::start(writer).unwrap();
         let subscriber = tracing_subscriber::registry().with(Json::new(Arc::clone(&sink)));
         tracing::subscriber::with_default(subscriber, || {
             let odd = "a \"quoted\" line\nand \u{1}another";
@@ -155,12 +141,10 @@ mod tests {
             tracing::error!(cause = %odd, "second");
         });
         sink.close();
-        let bytes: Vec<u8> = receiver.iter().flatten().collect();
-        let lines: Vec<serde_json::Value> = String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let odd = "a \"quoted\" line\nand \u{1}another";
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["message"], format!("told {odd}"));

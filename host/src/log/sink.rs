@@ -133,58 +133,38 @@ impl MakeWriter<'_> for Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::io::Read as _;
 
     use super::*;
 
-    struct Output(mpsc::Sender<Vec<u8>>);
-
-    impl Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn lines_come_out_in_order_and_the_last_ones_at_the_end() {
-        let (sender, receiver) = mpsc::channel();
-        let sink = Sink::start(Output(sender)).unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let sink = Sink::start(writer).unwrap();
         for number in 0..1_000 {
             sink.put(format!("{number}\n").as_bytes());
         }
         sink.close();
-        let text: Vec<u8> = receiver.iter().flatten().collect();
-        let numbers: Vec<usize> =
-            String::from_utf8(text).unwrap().lines().map(|l| l.parse().unwrap()).collect();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let numbers: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
     }
 
     #[test]
     fn what_nobody_reads_is_dropped_and_counted() {
-        let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(0);
-        struct Slow(mpsc::SyncSender<Vec<u8>>);
-        impl Write for Slow {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let sink = Sink::start(Slow(sender)).unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let sink = Sink::start(writer).unwrap();
         let line = vec![b'x'; ROOM / 4];
         for _ in 0..20 {
             sink.put(&line);
         }
-        let reader = thread::spawn(move || receiver.iter().flatten().collect::<Vec<u8>>());
+        let reading = thread::spawn(move || {
+            let mut text = Vec::new();
+            reader.read_to_end(&mut text).map(|_| text)
+        });
         sink.close();
-        let text = reader.join().unwrap();
+        let text = reading.join().unwrap().unwrap();
         assert!(String::from_utf8_lossy(&text).contains("log lines were dropped"));
     }
 }
