@@ -52,6 +52,7 @@ impl Caller {
                 Priority::Normal => wit::Priority::Normal,
                 Priority::Batch => wit::Priority::Batch,
             },
+            tags: &[],
             expires_ms: self.expires_ms,
         })
     }

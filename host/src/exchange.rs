@@ -196,7 +196,8 @@ impl Exchange {
     fn admit(&mut self, caller: Option<&Caller>, body: &Bytes, now: u64) -> Result<Admitted, Stop> {
         let policy = &self.generation.policy;
         let admit = |caller: Option<wit::PrincipalParam<'_>>| {
-            policy.call(|policy| policy.admit(&self.ticket, caller, body, now))
+            let around = wit::Surroundings { now_ms: now, random: 0, latencies: &[] };
+            policy.call(|policy| policy.admit(&self.ticket, caller, body, around))
         };
         let admission = match caller {
             None => admit(None),
@@ -326,8 +327,16 @@ impl Exchange {
             Err(fault) => wit::Outcome::Fault(*fault),
         };
         let standings: Vec<_> = standings.iter().map(translate::standing).collect();
-        let attempt = wit::Attempt { target, number, outcome, standings: &standings };
-        Ok(self.generation.policy.call(|policy| policy.judge(&self.ticket, attempt))?)
+        let attempt = wit::Attempt {
+            target,
+            number,
+            outcome,
+            standings: &standings,
+            now_ms: (self.shell.clock)(),
+            random: 0,
+            load: wit::Load { requests: 0, retries: 0 },
+        };
+        Ok(self.generation.policy.call(|policy| policy.judge(&self.ticket, attempt))?.verdict)
     }
 
     fn decided(

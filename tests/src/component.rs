@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
-    Admission, Admitted, Attempt, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Identified,
-    Identity, Outcome, Output, Piece, Price, Principal, Problem, Reply, Rule, Settings, Settlement, Target,
-    Usage, Verdict,
+    Admission, Admitted, Attempt, Breaker, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Health,
+    Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem, Reply, Rule,
+    Settings, Settlement, Surroundings, Target, Usage, Verdict,
 };
 
 use crate::policy::{Headers, Limits, Load, Loaded, Policy, Trap};
@@ -45,7 +45,9 @@ impl Load for Components {
                     answer: names.answer.clone(),
                     relay: names.relay.clone(),
                 };
-                Ok(Loaded { policy: Box::new(Called { warm: Arc::new(warm), fresh: self.fresh }), headers })
+                let wants_latencies = warm.wants_latencies();
+                let policy = Box::new(Called { warm: Arc::new(warm), fresh: self.fresh });
+                Ok(Loaded { policy, headers, wants_latencies })
             }
             Err(Refused::Problems(problems)) => Err(problems),
             Err(Refused::Broken(broken)) => panic!("the component did not load: {broken}"),
@@ -89,10 +91,12 @@ impl Policy for Called {
         ticket: &[u8],
         caller: Option<&Principal>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, Trap> {
+        let around =
+            wit::Surroundings { now_ms: around.now_ms, random: around.random, latencies: &around.latencies };
         let admission =
-            principal::lent(caller, |caller| self.call(|policy| policy.admit(ticket, caller, body, now)));
+            principal::lent(caller, |caller| self.call(|policy| policy.admit(ticket, caller, body, around)));
         Ok(match admission? {
             wit::Admission::Reply(answer) => Admission::Reply(reply(answer)),
             wit::Admission::Admitted(admitted) => Admission::Admitted(Admitted {
@@ -104,8 +108,9 @@ impl Policy for Called {
         })
     }
 
-    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap> {
+    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Judgement, Trap> {
         let headers;
+        let list;
         let outcome = match &attempt.outcome {
             Outcome::Fault(why) => wit::Outcome::Fault(fault(*why)),
             Outcome::Answer(answer) => {
@@ -116,11 +121,31 @@ impl Policy for Called {
                     body: answer.body.as_deref(),
                 })
             }
+            Outcome::Limited(Limited { claim, retry_after_ms, standings: all }) => {
+                list = standings(all);
+                let (claim, retry_after_ms) = (*claim, *retry_after_ms);
+                wit::Outcome::Limited(wit::Limited { claim, retry_after_ms, standings: &list })
+            }
+            Outcome::Tripped(wait_ms) => wit::Outcome::Tripped(*wait_ms),
         };
         let standings = standings(&attempt.standings);
-        let (target, number) = (attempt.target, attempt.number);
-        let attempt = wit::Attempt { target, number, outcome, standings: &standings };
-        Ok(match self.call(|policy| policy.judge(ticket, attempt))? {
+        let attempt = wit::Attempt {
+            target: attempt.target,
+            number: attempt.number,
+            outcome,
+            standings: &standings,
+            now_ms: attempt.now_ms,
+            random: attempt.random,
+            load: wit::Load { requests: attempt.load.requests, retries: attempt.load.retries },
+        };
+        let judgement = self.call(|policy| policy.judge(ticket, attempt))?;
+        let health = match judgement.health {
+            wit::Health::Good => Health::Good,
+            wit::Health::Bad => Health::Bad,
+            wit::Health::Denied => Health::Denied,
+            wit::Health::Unknown => Health::Unknown,
+        };
+        let verdict = match judgement.verdict {
             wit::Verdict::Relay(relay) => {
                 Verdict::Relay { ticket: relay.ticket, headers: owned(relay.headers), inspect: relay.inspect }
             }
@@ -130,7 +155,8 @@ impl Policy for Called {
             wit::Verdict::Reply(answered) => {
                 Verdict::Reply { ticket: answered.ticket, reply: reply(answered.reply) }
             }
-        })
+        };
+        Ok(Judgement { verdict, health })
     }
 
     fn feed(&mut self, ticket: &[u8], piece: Piece<'_>) -> Result<Fed, Trap> {
@@ -138,6 +164,7 @@ impl Policy for Called {
             Piece::Chunk(bytes) => wit::Piece::Chunk(bytes),
             Piece::End => wit::Piece::End,
             Piece::Broken(why) => wit::Piece::Broken(fault(why)),
+            Piece::Limited => wit::Piece::Limited,
         };
         let fed = self.call(|policy| policy.feed(ticket, piece))?;
         let output = match fed.output {
@@ -145,7 +172,7 @@ impl Policy for Called {
             wit::Output::Replace(bytes) => Output::Replace(bytes),
             wit::Output::Stop(bytes) => Output::Stop(bytes),
         };
-        Ok(Fed { ticket: fed.ticket, output })
+        Ok(Fed { ticket: fed.ticket, output, hold: fed.hold })
     }
 
     fn settle(&mut self, ticket: &[u8], ending: Ending) -> Result<Settlement, Trap> {
@@ -168,7 +195,7 @@ impl Policy for Called {
             Failure::BodyTooLarge(limit) => wit::Failure::BodyTooLarge(*limit),
             Failure::RequestTimeout => wit::Failure::RequestTimeout,
             Failure::UnknownKey => wit::Failure::UnknownKey,
-            Failure::Limited { claim, retry_after_ms, standings: all } => {
+            Failure::Limited(Limited { claim, retry_after_ms, standings: all }) => {
                 list = standings(all);
                 let (claim, retry_after_ms) = (*claim, *retry_after_ms);
                 wit::Failure::Limited(wit::Limited { claim, retry_after_ms, standings: &list })
@@ -233,6 +260,12 @@ fn target(target: wit::Target) -> Target {
         upstream: target.upstream,
         path: target.path,
         edits: target.edits.into_iter().map(edit).collect(),
+        amounts: target.amounts,
+        breaker: target.breaker.map(|wit::Breaker { failures, open_ms, probe_ms }| Breaker {
+            failures,
+            open_ms,
+            probe_ms,
+        }),
     }
 }
 

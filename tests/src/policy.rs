@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use tollgate_policy::Gateway;
 use tollgate_policy::message::{
-    Admission, Attempt, Ending, Failure, Fed, Head, Identity, LimitOf, Piece, Principal, Problem, Reply,
-    Settings, Settlement, Verdict,
+    Admission, Attempt, Ending, Failure, Fed, Head, Identity, Judgement, LimitOf, Piece, Principal, Problem,
+    Reply, Settings, Settlement, Surroundings,
 };
 
 /// The policy gave no answer: it trapped. Never expected of ours.
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub policy: Box<dyn Policy>,
     /// The headers it deals with.
     pub headers: Headers,
+    /// Whether `admit` reads latencies.
+    pub wants_latencies: bool,
 }
 
 /// The headers a policy deals with.
@@ -53,10 +55,10 @@ pub trait Policy {
         ticket: &[u8],
         caller: Option<&Principal>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, Trap>;
     /// See the WIT.
-    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap>;
+    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Judgement, Trap>;
     /// See the WIT.
     fn feed(&mut self, ticket: &[u8], piece: Piece<'_>) -> Result<Fed, Trap>;
     /// See the WIT.
@@ -79,12 +81,13 @@ impl Load for Native {
     fn load(&self, settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
         let loaded = Gateway::load(settings)?;
         let headers = Headers {
-            request: owned(loaded.request_headers),
+            request: loaded.request_headers,
             forward: owned(loaded.forward_headers),
             answer: owned(loaded.answer_headers),
             relay: owned(loaded.relay_headers),
         };
-        Ok(Loaded { policy: Box::new(loaded.gateway), headers })
+        let wants_latencies = loaded.wants_latencies;
+        Ok(Loaded { policy: Box::new(loaded.gateway), headers, wants_latencies })
     }
 }
 
@@ -106,12 +109,12 @@ impl Policy for Gateway {
         ticket: &[u8],
         caller: Option<&Principal>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, Trap> {
-        Gateway::admit(self, ticket, caller, body, now).map_err(trap)
+        Gateway::admit(self, ticket, caller, body, around).map_err(trap)
     }
 
-    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap> {
+    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Judgement, Trap> {
         Gateway::judge(self, ticket, attempt).map_err(trap)
     }
 
@@ -141,14 +144,14 @@ pub struct Fresh<L>(pub Rc<L>);
 
 impl<L: Load + 'static> Load for Fresh<L> {
     fn load(&self, settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
-        let headers = self.0.load(settings)?.headers;
+        let Loaded { headers, wants_latencies, .. } = self.0.load(settings)?;
         let policy = Forgetful {
             load: Rc::clone(&self.0),
             config: settings.config.to_owned(),
             shell_tables: settings.shell_tables.clone(),
             upstreams: settings.upstreams.clone(),
         };
-        Ok(Loaded { policy: Box::new(policy), headers })
+        Ok(Loaded { policy: Box::new(policy), headers, wants_latencies })
     }
 }
 
@@ -180,12 +183,12 @@ impl<L: Load> Policy for Forgetful<L> {
         ticket: &[u8],
         caller: Option<&Principal>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, Trap> {
-        self.fresh().admit(ticket, caller, body, now)
+        self.fresh().admit(ticket, caller, body, around)
     }
 
-    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, Trap> {
+    fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Judgement, Trap> {
         self.fresh().judge(ticket, attempt)
     }
 

@@ -18,6 +18,7 @@ pub fn lent<T>(principal: Option<&Principal>, call: impl FnOnce(Option<wit::Prin
         .map(|(scope, budgets)| wit::ScopeParam { name: &scope.name, limits: limits(&scope.limits, budgets) })
         .collect();
     let models = principal.models.as_deref().map(texts);
+    let tags = texts(&principal.tags);
     call(Some(wit::PrincipalParam {
         key: &principal.key,
         limits: limits(&principal.limits, &own),
@@ -28,6 +29,7 @@ pub fn lent<T>(principal: Option<&Principal>, call: impl FnOnce(Option<wit::Prin
             Priority::Normal => wit::Priority::Normal,
             Priority::Batch => wit::Priority::Batch,
         },
+        tags: &tags,
         expires_ms: principal.expires_ms,
     }))
 }
@@ -64,6 +66,7 @@ pub fn owned(principal: wit::PrincipalResult) -> Principal {
             wit::Priority::Normal => Priority::Normal,
             wit::Priority::Batch => Priority::Batch,
         },
+        tags: principal.tags,
         expires_ms: principal.expires_ms,
     }
 }

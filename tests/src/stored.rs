@@ -66,6 +66,7 @@ impl Stored {
                 Urgency::Normal => Priority::Normal,
                 Urgency::Batch => Priority::Batch,
             },
+            tags: Vec::new(),
             expires_ms: self.expires.map(|expires| expires.ms),
         }
     }

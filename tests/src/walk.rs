@@ -5,8 +5,9 @@
 
 use tollgate_ledger::{Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
 use tollgate_policy::message::{
-    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity,
-    Outcome as Tried, Output, Piece, Principal, Reply, Standing, Target, Verdict,
+    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity, Limited,
+    Load as Lately, Outcome as Tried, Output, Piece, Principal, Reply, Standing, Surroundings, Target,
+    Verdict,
 };
 
 use crate::books;
@@ -92,7 +93,8 @@ impl Walk<'_> {
         if body.len() as u64 > self.body_limit {
             return self.refuse(&Failure::BodyTooLarge(self.body_limit));
         }
-        let admitted = match self.policy.admit(&self.ticket, stored.as_ref(), body, self.now).unwrap() {
+        let around = Surroundings { now_ms: self.now, random: 0, latencies: Vec::new() };
+        let admitted = match self.policy.admit(&self.ticket, stored.as_ref(), body, &around).unwrap() {
             Admission::Reply(reply) => return self.reply(reply),
             Admission::Admitted(admitted) => admitted,
         };
@@ -122,7 +124,7 @@ impl Walk<'_> {
             Reservation::Granted { standings, .. } => Some(standings.iter().map(books::standing).collect()),
             Reservation::Limited { claim, retry_after_ms, standings } => {
                 let standings = standings.iter().map(books::standing).collect();
-                self.refuse(&Failure::Limited { claim: claim as u32, retry_after_ms, standings });
+                self.refuse(&Failure::Limited(Limited { claim: claim as u32, retry_after_ms, standings }));
                 None
             }
         }
@@ -140,8 +142,16 @@ impl Walk<'_> {
                 return Ending::ClientLeft;
             }
             let outcome = self.tried(&answer);
-            let attempt = Attempt { target, number, outcome, standings: standings.to_vec() };
-            match self.policy.judge(&self.ticket, &attempt).unwrap() {
+            let attempt = Attempt {
+                target,
+                number,
+                outcome,
+                standings: standings.to_vec(),
+                now_ms: self.now,
+                random: 0,
+                load: Lately::default(),
+            };
+            match self.policy.judge(&self.ticket, &attempt).unwrap().verdict {
                 Verdict::Relay { ticket, headers, inspect } => {
                     self.ticket = ticket;
                     return self.relay(&answer, &attempt.outcome, headers, inspect);

@@ -7,10 +7,11 @@ impl From<policy::Loaded> for wit::Loaded {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             gateway: wit::Gateway::new(super::Gateway(loaded.gateway)),
-            request_headers: names(loaded.request_headers),
+            request_headers: loaded.request_headers,
             forward_headers: names(loaded.forward_headers),
             answer_headers: names(loaded.answer_headers),
             relay_headers: names(loaded.relay_headers),
+            wants_latencies: loaded.wants_latencies,
         }
     }
 }
@@ -69,8 +70,13 @@ impl From<policy::Edit> for wit::Edit {
 }
 
 impl From<policy::Target> for wit::Target {
-    fn from(policy::Target { upstream, path, edits }: policy::Target) -> Self {
-        Self { upstream, path, edits: all(edits) }
+    fn from(policy::Target { upstream, path, edits, amounts, breaker }: policy::Target) -> Self {
+        let breaker = breaker.map(|policy::Breaker { failures, open_ms, probe_ms }| wit::Breaker {
+            failures,
+            open_ms,
+            probe_ms,
+        });
+        Self { upstream, path, edits: all(edits), amounts, breaker }
     }
 }
 
@@ -102,14 +108,26 @@ impl From<policy::Verdict> for wit::Verdict {
     }
 }
 
+impl From<policy::Judgement> for wit::Judgement {
+    fn from(policy::Judgement { verdict, health }: policy::Judgement) -> Self {
+        let health = match health {
+            policy::Health::Good => wit::Health::Good,
+            policy::Health::Bad => wit::Health::Bad,
+            policy::Health::Denied => wit::Health::Denied,
+            policy::Health::Unknown => wit::Health::Unknown,
+        };
+        Self { verdict: verdict.into(), health }
+    }
+}
+
 impl From<policy::Fed> for wit::Fed {
-    fn from(policy::Fed { ticket, output }: policy::Fed) -> Self {
+    fn from(policy::Fed { ticket, output, hold }: policy::Fed) -> Self {
         let output = match output {
             policy::Output::Pass => wit::Output::Pass,
             policy::Output::Replace(bytes) => wit::Output::Replace(bytes),
             policy::Output::Stop(bytes) => wit::Output::Stop(bytes),
         };
-        Self { ticket, output }
+        Self { ticket, output, hold }
     }
 }
 
@@ -163,6 +181,7 @@ impl From<policy::Principal> for wit::Principal {
                 policy::Priority::Normal => wit::Priority::Normal,
                 policy::Priority::Batch => wit::Priority::Batch,
             },
+            tags: principal.tags,
             expires_ms: principal.expires_ms,
         }
     }

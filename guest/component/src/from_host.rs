@@ -39,6 +39,7 @@ impl From<wit::Principal> for policy::Principal {
                 wit::Priority::Normal => policy::Priority::Normal,
                 wit::Priority::Batch => policy::Priority::Batch,
             },
+            tags: principal.tags,
             expires_ms: principal.expires_ms,
         }
     }
@@ -62,7 +63,21 @@ impl From<wit::Outcome> for policy::Outcome {
                 Self::Answer(policy::Answer { status, headers: all(headers), body })
             }
             wit::Outcome::Fault(fault) => Self::Fault(fault.into()),
+            wit::Outcome::Limited(limited) => Self::Limited(limited.into()),
+            wit::Outcome::Tripped(wait_ms) => Self::Tripped(wait_ms),
         }
+    }
+}
+
+impl From<wit::Limited> for policy::Limited {
+    fn from(wit::Limited { claim, retry_after_ms, standings }: wit::Limited) -> Self {
+        Self { claim, retry_after_ms, standings: all(standings) }
+    }
+}
+
+impl From<wit::Surroundings> for policy::Surroundings {
+    fn from(wit::Surroundings { now_ms, random, latencies }: wit::Surroundings) -> Self {
+        Self { now_ms, random, latencies }
     }
 }
 
@@ -73,8 +88,17 @@ impl From<wit::Standing> for policy::Standing {
 }
 
 impl From<wit::Attempt> for policy::Attempt {
-    fn from(wit::Attempt { target, number, outcome, standings }: wit::Attempt) -> Self {
-        Self { target, number, outcome: outcome.into(), standings: all(standings) }
+    fn from(attempt: wit::Attempt) -> Self {
+        let wit::Load { requests, retries } = attempt.load;
+        Self {
+            target: attempt.target,
+            number: attempt.number,
+            outcome: attempt.outcome.into(),
+            standings: all(attempt.standings),
+            now_ms: attempt.now_ms,
+            random: attempt.random,
+            load: policy::Load { requests, retries },
+        }
     }
 }
 
@@ -98,9 +122,7 @@ impl From<wit::Failure> for policy::Failure {
             wit::Failure::BodyTooLarge(most) => Self::BodyTooLarge(most),
             wit::Failure::RequestTimeout => Self::RequestTimeout,
             wit::Failure::UnknownKey => Self::UnknownKey,
-            wit::Failure::Limited(wit::Limited { claim, retry_after_ms, standings }) => {
-                Self::Limited { claim, retry_after_ms, standings: all(standings) }
-            }
+            wit::Failure::Limited(limited) => Self::Limited(limited.into()),
             wit::Failure::LedgerUnavailable => Self::LedgerUnavailable,
             wit::Failure::Unavailable(why) => Self::Unavailable(why),
             wit::Failure::Internal(id) => Self::Internal(id),

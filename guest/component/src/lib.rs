@@ -46,13 +46,13 @@ impl wit::GuestGateway for Gateway {
         ticket: Vec<u8>,
         caller: Option<wit::Principal>,
         body: Vec<u8>,
-        now: u64,
+        surroundings: wit::Surroundings,
     ) -> wit::Admission {
         let caller = caller.map(Into::into);
-        sound(self.0.admit(&ticket, caller.as_ref(), &body, now)).into()
+        sound(self.0.admit(&ticket, caller.as_ref(), &body, &surroundings.into())).into()
     }
 
-    fn judge(&self, ticket: Vec<u8>, attempt: wit::Attempt) -> wit::Verdict {
+    fn judge(&self, ticket: Vec<u8>, attempt: wit::Attempt) -> wit::Judgement {
         sound(self.0.judge(&ticket, &attempt.into())).into()
     }
 
@@ -61,6 +61,7 @@ impl wit::GuestGateway for Gateway {
             wit::Piece::Chunk(bytes) => policy::Piece::Chunk(bytes),
             wit::Piece::End => policy::Piece::End,
             wit::Piece::Broken(fault) => policy::Piece::Broken((*fault).into()),
+            wit::Piece::Limited => policy::Piece::Limited,
         };
         sound(self.0.feed(&ticket, piece)).into()
     }

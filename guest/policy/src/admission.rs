@@ -6,7 +6,7 @@
 use crate::claim::{Amounts, Caller};
 use crate::config::{self, Allowed, Config, Model};
 use crate::endpoint::Kind;
-use crate::message::{Admitted, Target, Usage};
+use crate::message::{Admitted, Surroundings, Target, Usage};
 use crate::money::{MOST_MONEY, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
@@ -26,7 +26,7 @@ pub fn admit(
     asker: &Asker<'_>,
     kind: Kind,
     body: &[u8],
-    now: u64,
+    around: &Surroundings,
 ) -> Result<Admitted, Refusal> {
     let request = Request::read(kind, body)?;
     let usable = config.model_named(&request.model).filter(|(index, _)| asker.allowed.contains(*index));
@@ -56,11 +56,13 @@ pub fn admit(
         upstream: target.upstream.clone(),
         path: kind.upstream_path().to_owned(),
         edits: request.edits(&target.model),
+        amounts: Vec::new(),
+        breaker: None,
     };
     let price = model.target(dearest).map_or(Price::FREE, |target| target.price);
     Ok(Admitted {
         ticket: Stage::Trying(exchange).seal(config),
-        claims: asker.caller.claims(&config.calendar, &held, now),
+        claims: asker.caller.claims(&config.calendar, &held, around.now_ms),
         targets: model.targets.iter().map(target).collect(),
         usage: Usage {
             key: asker.caller.name.clone(),

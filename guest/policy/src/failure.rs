@@ -1,7 +1,7 @@
 //! What a failure that only the shell can see becomes: one of the refusals.
 
 use crate::config::Config;
-use crate::message::{Failure, Reply, Unit};
+use crate::message::{Failure, Limited, Reply, Unit};
 use crate::rates;
 use crate::refusal::Refusal;
 use crate::ticket::{BadTicket, Stage};
@@ -17,7 +17,7 @@ pub fn reply(config: &Config, stage: Option<&Stage<'_>>, failure: &Failure) -> R
         Failure::LedgerUnavailable => Refusal::LedgerUnavailable,
         Failure::Unavailable(why) => Refusal::Unavailable(why.clone()),
         Failure::Internal(id) => Refusal::Internal(id.clone()),
-        Failure::Limited { claim, retry_after_ms, standings } => {
+        Failure::Limited(Limited { claim, retry_after_ms, standings }) => {
             // Only an exchange that was admitted has claims.
             let exchange = stage.ok_or(BadTicket)?.exchange()?.ok_or(BadTicket)?;
             let caller = exchange.caller(config)?;

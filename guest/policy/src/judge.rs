@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::config::Config;
-use crate::message::{Answer, Attempt, Fault, Header, Outcome, Verdict};
+use crate::message::{Answer, Attempt, Fault, Header, Health, Judgement, Outcome, Verdict};
 use crate::meter::{self, Form, Meter, Tally};
 use crate::rates;
 use crate::refusal::Refusal;
@@ -44,7 +44,7 @@ enum Reading {
 }
 
 /// Decides about an attempt.
-pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Result<Verdict, BadTicket> {
+pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Result<Judgement, BadTicket> {
     let exchange = Exchange { target: attempt.target, judged: attempt.number, ..*exchange };
     let parties = exchange.parties(config)?;
     let add_rates = |headers: &mut _| rates::add(headers, &parties.caller.limits, &attempt.standings);
@@ -54,7 +54,7 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
         add_rates(&mut headers);
         Verdict::Relay { ticket: stage.seal(config), headers, inspect }
     };
-    Ok(match read(&exchange, &attempt.outcome) {
+    let verdict = match read(&exchange, &attempt.outcome) {
         Reading::Whole(tally) => relay(Stage::Relayed(exchange, tally), false),
         Reading::Pieces(form) => {
             let encoded = encoded(&exchange);
@@ -73,7 +73,8 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
                 Verdict::Reply { ticket, reply: refusal.reply(headers) }
             }
         },
-    })
+    };
+    Ok(Judgement { verdict, health: Health::Unknown })
 }
 
 /// Who gave the answer, and after how many tries.
@@ -101,6 +102,7 @@ fn read(exchange: &Exchange<'_>, outcome: &Outcome) -> Reading {
     let answer = match outcome {
         Outcome::Answer(answer) => answer,
         Outcome::Fault(reason) => return fault(*reason),
+        Outcome::Limited(_) | Outcome::Tripped(_) => return fault(Fault::Connect),
     };
     match answer.status {
         200..=299 => success(exchange, answer).unwrap_or_else(|| fault(Fault::Malformed)),

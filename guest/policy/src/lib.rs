@@ -57,13 +57,15 @@ pub struct Loaded {
     /// The gateway.
     pub gateway: Gateway,
     /// Request headers that [`Gateway::identify`] reads.
-    pub request_headers: &'static [&'static str],
+    pub request_headers: Vec<String>,
     /// Request headers that are sent upstream as they are.
     pub forward_headers: &'static [&'static str],
     /// Answer headers that [`Gateway::judge`] reads.
     pub answer_headers: &'static [&'static str],
     /// Answer headers that are sent to the client as they are.
     pub relay_headers: &'static [&'static str],
+    /// Whether [`Gateway::admit`] reads how long upstreams took lately.
+    pub wants_latencies: bool,
 }
 
 impl Gateway {
@@ -71,10 +73,11 @@ impl Gateway {
     pub fn load(settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
         Ok(Loaded {
             gateway: Self { config: Config::read(settings)? },
-            request_headers: &key::HEADERS,
+            request_headers: key::HEADERS.map(str::to_owned).into(),
             forward_headers: &["openai-beta", "idempotency-key", "traceparent", "tracestate"],
             answer_headers: &judge::ANSWER_HEADERS,
             relay_headers: &judge::RELAY_HEADERS,
+            wants_latencies: false,
         })
     }
 
@@ -101,7 +104,7 @@ impl Gateway {
         ticket: &[u8],
         stored: Option<&Principal>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, BadTicket> {
         let Stage::Identified { key, endpoint } = Stage::open(ticket, &self.config)? else {
             return Err(BadTicket);
@@ -110,9 +113,9 @@ impl Gateway {
             (Some(index), _) => {
                 let key = self.config.key(index).ok_or(BadTicket)?;
                 let asker = Asker { who: Who::Key(index), caller: &key.caller, allowed: &key.allowed };
-                self.admit_asker(&asker, key.expires_ms, endpoint, body, now)
+                self.admit_asker(&asker, key.expires_ms, endpoint, body, around)
             }
-            (None, Some(principal)) => self.admit_stored(principal, endpoint, body, now),
+            (None, Some(principal)) => self.admit_stored(principal, endpoint, body, around),
             (None, None) => Err(Refusal::KeyUnknown),
         };
         Ok(admitted.unwrap_or_else(|refusal| Admission::Reply(refusal.reply(Vec::new()))))
@@ -123,7 +126,7 @@ impl Gateway {
         principal: &Principal,
         endpoint: Endpoint<'_>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, Refusal> {
         let stored = principal::read(&self.config, principal).map_err(|problems| {
             let first = problems.first().map(|found| format!("{}: {}", found.at, found.message));
@@ -131,7 +134,7 @@ impl Gateway {
         })?;
         let who = encoded(&stored.caller);
         let asker = Asker { who: Who::Stored(&who), caller: &stored.caller, allowed: &stored.allowed };
-        self.admit_asker(&asker, principal.expires_ms, endpoint, body, now)
+        self.admit_asker(&asker, principal.expires_ms, endpoint, body, around)
     }
 
     fn admit_asker(
@@ -140,22 +143,22 @@ impl Gateway {
         expires_ms: Option<u64>,
         endpoint: Endpoint<'_>,
         body: &[u8],
-        now: u64,
+        around: &Surroundings,
     ) -> Result<Admission, Refusal> {
-        if expires_ms.is_some_and(|end| end <= now) {
+        if expires_ms.is_some_and(|end| end <= around.now_ms) {
             return Err(Refusal::KeyExpired);
         }
         Ok(match endpoint {
             Endpoint::Models => Admission::Reply(catalogue::list(&self.config, asker.allowed)),
             Endpoint::Model(id) => Admission::Reply(catalogue::one(&self.config, asker.allowed, &id)),
             Endpoint::Generate(kind) => {
-                Admission::Admitted(admission::admit(&self.config, asker, kind, body, now)?)
+                Admission::Admitted(admission::admit(&self.config, asker, kind, body, around)?)
             }
         })
     }
 
     /// An upstream has answered or failed: relay it, try the next target, or reply?
-    pub fn judge(&self, ticket: &[u8], attempt: &Attempt) -> Result<Verdict, BadTicket> {
+    pub fn judge(&self, ticket: &[u8], attempt: &Attempt) -> Result<Judgement, BadTicket> {
         match Stage::open(ticket, &self.config)? {
             Stage::Trying(exchange) => judge::judge(&self.config, &exchange, attempt),
             _ => Err(BadTicket),
@@ -168,10 +171,12 @@ impl Gateway {
         match &mut stage {
             Stage::Relaying { meter, .. } => {
                 let output = stream::feed(meter, piece);
-                Ok(Fed { ticket: Some(stage.seal(&self.config)), output })
+                Ok(Fed { ticket: Some(stage.seal(&self.config)), output, hold: None })
             }
             // Nothing more is to be learnt from this answer: `inspect` was false.
-            Stage::Relayed(..) | Stage::Failed(_) => Ok(Fed { ticket: None, output: Output::Pass }),
+            Stage::Relayed(..) | Stage::Failed(_) => {
+                Ok(Fed { ticket: None, output: Output::Pass, hold: None })
+            }
             _ => Err(BadTicket),
         }
     }

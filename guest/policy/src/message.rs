@@ -121,6 +121,28 @@ pub struct Claim {
     pub amount: u64,
 }
 
+/// What the shell knows when a request is to be admitted: record `surroundings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
+    /// Uniformly random bits.
+    pub random: u64,
+    /// Milliseconds to the head of an answer, one for each upstream; empty if not asked for.
+    pub latencies: Vec<Option<u32>>,
+}
+
+/// When an upstream is left alone: record `breaker`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// Milliseconds it stays open.
+    pub open_ms: u64,
+    /// Milliseconds after which a silent probe frees its place.
+    pub probe_ms: u64,
+}
+
 /// One place to send the request to: record `target`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -130,6 +152,10 @@ pub struct Target {
     pub path: String,
     /// Changes to the client's body.
     pub edits: Vec<Edit>,
+    /// Units that each claim must hold before; empty: what was claimed.
+    pub amounts: Vec<u64>,
+    /// The upstream's breaker.
+    pub breaker: Option<Breaker>,
 }
 
 /// Record `admitted`.
@@ -186,6 +212,30 @@ pub enum Outcome {
     Answer(Answer),
     /// None.
     Fault(Fault),
+    /// More units were needed and not granted.
+    Limited(Limited),
+    /// The breaker let nobody pass; milliseconds until it may be asked again.
+    Tripped(u64),
+}
+
+/// A claim that was not granted: record `limited`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// Index of the claim.
+    pub claim: u32,
+    /// When it could be; none: never.
+    pub retry_after_ms: Option<u64>,
+    /// One for each claim.
+    pub standings: Vec<Standing>,
+}
+
+/// What was sent lately: record `load`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// First tries.
+    pub requests: u32,
+    /// Tries after the first.
+    pub retries: u32,
 }
 
 /// What is left of a claim: record `standing`.
@@ -208,9 +258,37 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// One for each claim.
     pub standings: Vec<Standing>,
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
+    /// Uniformly random bits.
+    pub random: u64,
+    /// What was sent lately.
+    pub load: Load,
 }
 
-/// The answer of `judge`: variant `verdict`.
+/// What a try tells of its upstream: enum `health`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It works.
+    Good,
+    /// It failed by its own fault.
+    Bad,
+    /// It refused the gateway's credential.
+    Denied,
+    /// Nothing was learnt.
+    Unknown,
+}
+
+/// The answer of `judge`: record `judgement`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What to do.
+    pub verdict: Verdict,
+    /// What it tells of the upstream.
+    pub health: Health,
+}
+
+/// What to do after a try: variant `verdict`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send the answer to the client.
@@ -249,6 +327,8 @@ pub enum Piece<'a> {
     End,
     /// The body is not complete and will not be.
     Broken(Fault),
+    /// More units were asked for and not granted.
+    Limited,
 }
 
 /// What the client gets for a piece: variant `output`.
@@ -269,6 +349,8 @@ pub struct Fed {
     pub ticket: Option<Ticket>,
     /// What the client gets.
     pub output: Output,
+    /// Units that each claim must hold before the next piece, if more than now.
+    pub hold: Option<Vec<u64>>,
 }
 
 /// How an exchange ended: enum `ending`.
@@ -349,14 +431,7 @@ pub enum Failure {
     /// Nobody knows the key.
     UnknownKey,
     /// A claim was not granted.
-    Limited {
-        /// Index of the claim.
-        claim: u32,
-        /// When it could be; none: never.
-        retry_after_ms: Option<u64>,
-        /// One for each claim.
-        standings: Vec<Standing>,
-    },
+    Limited(Limited),
     /// The ledger cannot be asked.
     LedgerUnavailable,
     /// Going away, or no room.

@@ -94,6 +94,7 @@ pub fn of_key(config: &Config, key: &Key) -> Principal {
         scopes: scopes.filter(|scope| scope.limits != Limits::default()).collect(),
         models: (key.allowed != Allowed::All).then(|| models.collect()),
         priority: key.priority,
+        tags: Vec::new(),
         expires_ms: key.expires_ms,
     }
 }

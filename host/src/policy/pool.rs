@@ -64,6 +64,7 @@ pub struct Policy {
     component: Component,
     settings: Settings,
     headers: Headers,
+    wants_latencies: bool,
     #[expect(clippy::vec_box, reason = "an instance is large, and comes and goes with every call")]
     idle: Mutex<Vec<Box<Instance>>>,
 }
@@ -102,13 +103,19 @@ impl Policy {
         upstreams: Vec<String>,
     ) -> Result<Self, Refused> {
         let settings = Settings { config, shell_tables, upstreams };
-        let (instance, headers) = Instance::new(&component, &settings)?;
-        Ok(Self { component, settings, headers, idle: Mutex::new(vec![Box::new(instance)]) })
+        let (instance, headers, wants_latencies) = Instance::new(&component, &settings)?;
+        let idle = Mutex::new(vec![Box::new(instance)]);
+        Ok(Self { component, settings, headers, wants_latencies, idle })
     }
 
     /// The headers this policy deals with.
     pub fn headers(&self) -> &Headers {
         &self.headers
+    }
+
+    /// Whether it wants to know how long upstreams took lately; see record `loaded`.
+    pub fn wants_latencies(&self) -> bool {
+        self.wants_latencies
     }
 
     /// Runs one call on a warm instance, on this thread, to its end.
@@ -144,7 +151,7 @@ impl Policy {
 
     fn fresh(&self) -> Result<Instance, Broken> {
         match Instance::new(&self.component, &self.settings) {
-            Ok((instance, _)) => Ok(instance),
+            Ok((instance, ..)) => Ok(instance),
             Err(Refused::Broken(broken)) => Err(broken),
             Err(Refused::Problems(_)) => Err(Broken(wasmtime::Error::msg(
                 "the policy now refuses the configuration it was loaded with",
@@ -161,7 +168,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    fn new(component: &Component, settings: &Settings) -> Result<(Self, Headers), Refused> {
+    fn new(component: &Component, settings: &Settings) -> Result<(Self, Headers, bool), Refused> {
         let (mut store, gate) = Self::instantiate(component).map_err(|e| Refused::Broken(Broken(e)))?;
         let shell_tables: Vec<&str> = settings.shell_tables.iter().map(String::as_str).collect();
         let upstreams: Vec<&str> = settings.upstreams.iter().map(String::as_str).collect();
@@ -184,7 +191,7 @@ impl Instance {
             answer: loaded.answer_headers,
             relay: loaded.relay_headers,
         };
-        Ok((Self { store, gate, gateway: loaded.gateway }, headers))
+        Ok((Self { store, gate, gateway: loaded.gateway }, headers, loaded.wants_latencies))
     }
 
     fn instantiate(component: &Component) -> wasmtime::Result<(Store<State>, Gate)> {
@@ -295,7 +302,7 @@ impl Instance {
         ticket: &[u8],
         caller: Option<wit::PrincipalParam<'_>>,
         body: &[u8],
-        now: u64,
+        around: wit::Surroundings<'_>,
     ) -> wasmtime::Result<wit::Admission> {
         self.gate.tollgate_policy_policy().gateway().call_admit(
             &mut self.store,
@@ -303,12 +310,12 @@ impl Instance {
             ticket,
             caller,
             body,
-            now,
+            around,
         )
     }
 
     /// See `gateway.judge`.
-    pub fn judge(&mut self, ticket: &[u8], attempt: wit::Attempt<'_>) -> wasmtime::Result<wit::Verdict> {
+    pub fn judge(&mut self, ticket: &[u8], attempt: wit::Attempt<'_>) -> wasmtime::Result<wit::Judgement> {
         self.gate.tollgate_policy_policy().gateway().call_judge(
             &mut self.store,
             self.gateway,

@@ -6,8 +6,8 @@
 
 use exports::tollgate::policy::policy::{
     Admission, Admitted, Answered, Attempt, Claim, Edit, Ending, Failure, Fed, Guest, GuestGateway, Head,
-    Header, Identified, Identity, Limit, Loaded, Output, Piece, Price, Principal, Problem, Relay, Reply,
-    Retry, Rule, Settings, Settlement, Target, Usage, Verdict, Window,
+    Header, Health, Identified, Identity, Judgement, Limit, Loaded, Output, Piece, Price, Principal, Problem,
+    Relay, Reply, Retry, Rule, Settings, Settlement, Surroundings, Target, Usage, Verdict, Window,
 };
 
 #[allow(missing_docs, unsafe_code, reason = "generated; the documentation is the WIT file")]
@@ -157,6 +157,7 @@ impl GuestGateway for Hostile {
             forward_headers: Vec::new(),
             answer_headers: vec!["content-type".into()],
             relay_headers: vec!["content-type".into()],
+            wants_latencies: false,
         })
     }
 
@@ -182,7 +183,13 @@ impl GuestGateway for Hostile {
         Ok(Vec::new())
     }
 
-    fn admit(&self, ticket: Vec<u8>, _caller: Option<Principal>, _body: Vec<u8>, _now: u64) -> Admission {
+    fn admit(
+        &self,
+        ticket: Vec<u8>,
+        _caller: Option<Principal>,
+        _body: Vec<u8>,
+        _surroundings: Surroundings,
+    ) -> Admission {
         let act = act(&text(&ticket), "admit");
         if matches!(act, Act::Giant | Act::Headers) {
             return Admission::Reply(reply(act, 200, ""));
@@ -204,12 +211,14 @@ impl GuestGateway for Hostile {
                 upstream: self.upstream.clone(),
                 path: "/chat/completions".into(),
                 edits,
+                amounts: Vec::new(),
+                breaker: None,
             }],
         })
     }
 
-    fn judge(&self, ticket: Vec<u8>, attempt: Attempt) -> Verdict {
-        match act(&text(&ticket), "judge") {
+    fn judge(&self, ticket: Vec<u8>, attempt: Attempt) -> Judgement {
+        let verdict = match act(&text(&ticket), "judge") {
             Act::Honest
                 if matches!(attempt.outcome, exports::tollgate::policy::policy::Outcome::Answer(_)) =>
             {
@@ -218,7 +227,8 @@ impl GuestGateway for Hostile {
             Act::Honest => Verdict::Reply(Answered { ticket, reply: reply(Act::Honest, 502, "no answer") }),
             Act::Nonsense => Verdict::Retry(Retry { ticket, target: 7, after_ms: 0 }),
             act => Verdict::Reply(Answered { ticket, reply: reply(act, 200, "") }),
-        }
+        };
+        Judgement { verdict, health: Health::Unknown }
     }
 
     fn feed(&self, ticket: Vec<u8>, piece: Piece) -> Fed {
@@ -227,7 +237,7 @@ impl GuestGateway for Hostile {
             (_, Piece::Broken(_)) => Output::Stop(Vec::new()),
             _ => Output::Pass,
         };
-        Fed { ticket: None, output }
+        Fed { ticket: None, output, hold: None }
     }
 
     fn settle(&self, ticket: Vec<u8>, ending: Ending) -> Settlement {

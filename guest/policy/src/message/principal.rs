@@ -50,6 +50,8 @@ pub struct Principal {
     pub models: Option<Vec<String>>,
     /// How urgent its requests are.
     pub priority: Priority,
+    /// Words that routes can ask for.
+    pub tags: Vec<String>,
     /// From when on it is no longer valid: milliseconds since the epoch.
     pub expires_ms: Option<u64>,
 }

@@ -7,7 +7,7 @@ const BODY: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"He
 /// The verdict on the last target.
 fn last(outcome: Outcome) -> Verdict {
     let gateway = gateway();
-    gateway.judge(&admitted(&gateway, BODY).ticket, &attempt(1, outcome)).expect("its own ticket")
+    gateway.judge(&admitted(&gateway, BODY).ticket, &attempt(1, outcome)).expect("its own ticket").verdict
 }
 
 fn replied(outcome: Outcome) -> (u16, String) {
@@ -77,7 +77,7 @@ fn a_clients_error_is_not_tried_elsewhere() {
     let gateway = gateway();
     let ticket = admitted(&gateway, BODY).ticket;
     let outcome = answer(400, "application/json", Some(br#"{"error":{"message":"x"}}"#));
-    let verdict = gateway.judge(&ticket, &attempt(0, outcome)).expect("its own ticket");
+    let verdict = gateway.judge(&ticket, &attempt(0, outcome)).expect("its own ticket").verdict;
     let Verdict::Relay { ticket, .. } = verdict else { panic!("{verdict:?}") };
     let settlement = gateway.settle(&ticket, Ending::Completed).expect("its own ticket");
     assert_eq!(settlement.amounts, [1, 0, 0]);
@@ -117,10 +117,10 @@ fn tickets_of_another_time_or_configuration_are_refused() {
     let identified = identified(&gateway, "/v1/embeddings", ALICE);
     let trying = admitted(&gateway, BODY).ticket;
     let fault = || attempt(0, Outcome::Fault(Fault::Closed));
-    assert_eq!(other.admit(&identified, None, b"{}", NOW), Err(BadTicket));
+    assert_eq!(other.admit(&identified, None, b"{}", &at(NOW)), Err(BadTicket));
     assert_eq!(other.judge(&trying, &fault()), Err(BadTicket));
     assert_eq!(other.refuse(Some(&trying), &Failure::RequestTimeout), Err(BadTicket));
-    assert_eq!(gateway.admit(&trying, None, b"{}", NOW), Err(BadTicket));
+    assert_eq!(gateway.admit(&trying, None, b"{}", &at(NOW)), Err(BadTicket));
     assert_eq!(gateway.judge(&identified, &fault()), Err(BadTicket));
     assert_eq!(gateway.judge(&trying, &attempt(2, Outcome::Fault(Fault::Closed))), Err(BadTicket));
     assert_eq!(gateway.feed(&trying, Piece::End), Err(BadTicket));

@@ -29,7 +29,7 @@ fn a_plain_exchange_is_admitted_relayed_and_charged() {
     assert_eq!(changed, BODY.replace("gpt-4o", "gpt-4o-2024").into_bytes());
 
     let outcome = answer(200, "application/json; charset=utf-8", Some(ANSWER.as_bytes()));
-    let verdict = gateway.judge(&admitted.ticket, &attempt(0, outcome)).expect("its own ticket");
+    let verdict = gateway.judge(&admitted.ticket, &attempt(0, outcome)).expect("its own ticket").verdict;
     let Verdict::Relay { ticket, headers, inspect } = verdict else { panic!("{verdict:?}") };
     assert!(!inspect);
     let headers: Vec<_> = headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect();
@@ -108,12 +108,12 @@ fn the_next_target_is_tried_once() {
         answer(302, "application/json", Some(b"{}")),
     ] {
         let ticket = admitted(&gateway, BODY).ticket;
-        let verdict = gateway.judge(&ticket, &attempt(0, outcome.clone())).expect("its own ticket");
+        let verdict = gateway.judge(&ticket, &attempt(0, outcome.clone())).expect("its own ticket").verdict;
         let Verdict::Retry { ticket, target: 1, after_ms: 0 } = verdict else {
             panic!("{outcome:?}: {verdict:?}")
         };
         let answer = answer(200, "application/json", Some(ANSWER.as_bytes()));
-        let verdict = gateway.judge(&ticket, &attempt(1, answer)).expect("its own ticket");
+        let verdict = gateway.judge(&ticket, &attempt(1, answer)).expect("its own ticket").verdict;
         let Verdict::Relay { ticket, headers, .. } = verdict else { panic!("{verdict:?}") };
         assert_eq!(
             headers[..2],
@@ -137,8 +137,10 @@ fn endings_charge_what_they_say() {
     let (amounts, usage) = settled(&gateway, &admitted.ticket, Ending::PolicyFailed);
     assert_eq!((&amounts, usage.input_tokens, usage.output_tokens), (&held, 11, 100));
 
-    let verdict =
-        gateway.judge(&admitted.ticket, &attempt(1, Outcome::Fault(Fault::Closed))).expect("a ticket");
+    let verdict = gateway
+        .judge(&admitted.ticket, &attempt(1, Outcome::Fault(Fault::Closed)))
+        .expect("a ticket")
+        .verdict;
     let Verdict::Reply { ticket, reply } = verdict else { panic!("{verdict:?}") };
     assert_eq!(reply.status, 502);
     let (amounts, usage) = settled(&gateway, &ticket, Ending::Completed);

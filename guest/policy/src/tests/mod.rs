@@ -76,7 +76,7 @@ pub fn identified(gateway: &Gateway, path: &str, key: &str) -> Ticket {
 }
 
 pub fn admission(gateway: &Gateway, path: &str, key: &str, body: &[u8]) -> Admission {
-    gateway.admit(&identified(gateway, path, key), None, body, NOW).expect("its own ticket")
+    gateway.admit(&identified(gateway, path, key), None, body, &at(NOW)).expect("its own ticket")
 }
 
 pub fn admitted(gateway: &Gateway, body: &str) -> Admitted {
@@ -93,14 +93,20 @@ pub fn answer(status: u16, content_type: &str, body: Option<&[u8]>) -> Outcome {
 
 pub fn attempt(target: u32, outcome: Outcome) -> Attempt {
     let standing = Standing { remaining: 99, reset_ms: 600 };
-    Attempt { target, number: target + 1, outcome, standings: vec![standing; 3] }
+    let standings = vec![standing; 3];
+    Attempt { target, number: target + 1, outcome, standings, now_ms: NOW, random: 0, load: Load::default() }
 }
 
 pub fn relayed(gateway: &Gateway, ticket: &[u8], outcome: Outcome) -> Ticket {
-    match gateway.judge(ticket, &attempt(0, outcome)).expect("its own ticket") {
+    match gateway.judge(ticket, &attempt(0, outcome)).expect("its own ticket").verdict {
         Verdict::Relay { ticket, .. } => ticket,
         other => panic!("{other:?}"),
     }
+}
+
+/// What a shell knows at this time, without latencies.
+pub fn at(now_ms: u64) -> Surroundings {
+    Surroundings { now_ms, random: 0, latencies: Vec::new() }
 }
 
 pub fn text(reply: &Reply) -> String {

@@ -54,7 +54,7 @@ fn tickets() -> Vec<Ticket> {
         &identified(&gateway, "/v1/chat/completions", "tg_stored"),
         Some(&principal()),
         CHAT.as_bytes(),
-        NOW,
+        &at(NOW),
     );
     let Ok(Admission::Admitted(stored)) = stored else { panic!("{stored:?}") };
     let streamed = relayed(&gateway, &stored.ticket, answer(200, "text/event-stream", None));
@@ -108,6 +108,7 @@ fn any_principal() -> impl Strategy<Value = Principal> {
             scopes,
             models,
             priority: Priority::Normal,
+            tags: vec![],
             expires_ms,
         },
     )
@@ -137,13 +138,27 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
     );
     let answered =
         answered.prop_map(|(status, content_type, body)| answer(status, content_type, body.as_deref()));
-    let outcome = prop_oneof![4 => answered, 1 => any_fault().prop_map(Outcome::Fault)];
-    let attempt = (prop_oneof![Just(0), Just(1), any::<u32>()], any::<u32>(), outcome, any_standings());
-    attempt.prop_map(|(target, number, outcome, standings)| Attempt { target, number, outcome, standings })
+    let outcome = prop_oneof![
+        4 => answered,
+        1 => any_fault().prop_map(Outcome::Fault),
+        1 => any_limited().prop_map(Outcome::Limited),
+        1 => any::<u64>().prop_map(Outcome::Tripped),
+    ];
+    let moment = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>());
+    let target = prop_oneof![Just(0), Just(1), any::<u32>()];
+    let attempt = (target, prop_oneof![0..5_u32, any::<u32>()], outcome, any_standings(), moment);
+    attempt.prop_map(|(target, number, outcome, standings, (now_ms, random, requests, retries))| {
+        let load = Load { requests, retries };
+        Attempt { target, number, outcome, standings, now_ms, random, load }
+    })
+}
+
+fn any_limited() -> impl Strategy<Value = Limited> {
+    let limited = (prop_oneof![0..4_u32, any::<u32>()], any::<Option<u64>>(), any_standings());
+    limited.prop_map(|(claim, retry_after_ms, standings)| Limited { claim, retry_after_ms, standings })
 }
 
 fn any_failure() -> impl Strategy<Value = Failure> {
-    let limited = (prop_oneof![0..4_u32, any::<u32>()], any::<Option<u64>>(), any_standings());
     prop_oneof![
         ".{0,40}".prop_map(Failure::Malformed),
         ".{0,40}".prop_map(Failure::HeadTooLarge),
@@ -153,11 +168,7 @@ fn any_failure() -> impl Strategy<Value = Failure> {
         Just(Failure::LedgerUnavailable),
         ".{0,40}".prop_map(Failure::Unavailable),
         ".{0,40}".prop_map(Failure::Internal),
-        limited.prop_map(|(claim, retry_after_ms, standings)| Failure::Limited {
-            claim,
-            retry_after_ms,
-            standings
-        }),
+        any_limited().prop_map(Failure::Limited),
     ]
 }
 
@@ -170,10 +181,10 @@ fn everything(
     failure: &Failure,
     ending: Ending,
 ) {
-    let _ = gateway.admit(ticket, None, bytes, u64::MAX);
-    let _ = gateway.admit(ticket, Some(&principal()), bytes, u64::MAX);
+    let _ = gateway.admit(ticket, None, bytes, &at(u64::MAX));
+    let _ = gateway.admit(ticket, Some(&principal()), bytes, &at(u64::MAX));
     let _ = gateway.judge(ticket, attempt);
-    for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed)] {
+    for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed), Piece::Limited] {
         if let Ok(Fed { ticket: Some(ticket), .. }) = gateway.feed(ticket, piece) {
             // Pieces do not look at the exchange inside: a ticket forged there is found out only here.
             let _ = gateway.settle(&ticket, ending);
@@ -211,7 +222,7 @@ proptest! {
         let gateway = gateway();
         let path = if chat { "/v1/chat/completions" } else { "/v1/embeddings" };
         let ticket = identified(&gateway, path, ALICE);
-        match gateway.admit(&ticket, None, &body, now).expect("its own ticket") {
+        match gateway.admit(&ticket, None, &body, &at(now)).expect("its own ticket") {
             Admission::Reply(reply) => prop_assert!((400..500).contains(&reply.status)),
             Admission::Admitted(admitted) => {
                 for target in admitted.targets {
@@ -234,8 +245,8 @@ proptest! {
     ) {
         let (gateway, fresh) = (gateway(), gateway());
         let ticket = identified(&gateway, "/v1/chat/completions", "tg_stored");
-        let admission = gateway.admit(&ticket, Some(&principal), CHAT.as_bytes(), now).expect("its own ticket");
-        prop_assert_eq!(&fresh.admit(&ticket, Some(&principal), CHAT.as_bytes(), now), &Ok(admission.clone()));
+        let admission = gateway.admit(&ticket, Some(&principal), CHAT.as_bytes(), &at(now)).expect("its own ticket");
+        prop_assert_eq!(&fresh.admit(&ticket, Some(&principal), CHAT.as_bytes(), &at(now)), &Ok(admission.clone()));
         let limits = gateway.limits(&principal, now);
         let admitted = match admission {
             Admission::Reply(reply) => {
@@ -260,8 +271,8 @@ proptest! {
     fn no_answer_panics(attempt in any_attempt(), chunk in near(bytes(&[STREAM, ANSWER])), ending in any_ending()) {
         let gateway = gateway();
         let ticket = admitted(&gateway, CHAT).ticket;
-        let Ok(verdict) = gateway.judge(&ticket, &attempt) else { return Ok(()) };
-        let ticket = match verdict {
+        let Ok(judgement) = gateway.judge(&ticket, &attempt) else { return Ok(()) };
+        let ticket = match judgement.verdict {
             Verdict::Relay { ticket, .. } | Verdict::Retry { ticket, .. } | Verdict::Reply { ticket, .. } => ticket,
         };
         everything(&gateway, &ticket, &chunk, &attempt, &Failure::UnknownKey, ending);
@@ -288,7 +299,8 @@ proptest! {
         let (path, asked) = if chat { ("/v1/chat/completions", CHAT) } else { ("/v1/embeddings", EMBED) };
         let Admission::Admitted(admitted) = admission(&gateway, path, ALICE, asked.as_bytes()) else { panic!("admitted") };
         let outcome = attempt(0, answer(200, "application/json", Some(&body)));
-        let Ok(Verdict::Relay { ticket: whole, .. }) = gateway.judge(&admitted.ticket, &outcome) else { return Ok(()) };
+        let judged = gateway.judge(&admitted.ticket, &outcome).map(|judgement| judgement.verdict);
+        let Ok(Verdict::Relay { ticket: whole, .. }) = judged else { return Ok(()) };
         let pieces = relayed(&gateway, &admitted.ticket, answer(200, "application/json", None));
         let (_, pieces) = fed(&gateway, pieces, [&body[..]], Piece::End);
         let settle = |ticket: &[u8]| gateway.settle(ticket, Ending::Completed).expect("its own ticket");
@@ -321,10 +333,10 @@ proptest! {
         let exchange = |[first, second, third, fourth, fifth]: [&Gateway; 5]| {
             let mut answers = Vec::new();
             let ticket = identified(first, "/v1/chat/completions", ALICE);
-            let admission = second.admit(&ticket, None, &body, NOW);
+            let admission = second.admit(&ticket, None, &body, &at(NOW));
             answers.push(format!("{admission:?}"));
             let Ok(Admission::Admitted(admitted)) = admission else { return answers };
-            let verdict = third.judge(&admitted.ticket, &attempt);
+            let verdict = third.judge(&admitted.ticket, &attempt).map(|judgement| judgement.verdict);
             answers.push(format!("{verdict:?}"));
             let Ok(Verdict::Relay { ticket, .. }) = verdict else { return answers };
             let fed = fourth.feed(&ticket, Piece::Chunk(&chunk));

@@ -37,7 +37,7 @@ fn a_key_the_configuration_has_not_may_do_nothing() {
     };
     assert!(!caller.configured);
     let refused = gateway.refuse(Some(&caller.ticket), &Failure::UnknownKey).expect("its own ticket");
-    assert_eq!(gateway.admit(&caller.ticket, None, b"{}", NOW), Ok(Admission::Reply(refused.clone())));
+    assert_eq!(gateway.admit(&caller.ticket, None, b"{}", &at(NOW)), Ok(Admission::Reply(refused.clone())));
     assert!(text(&refused).starts_with("401 ") && !text(&refused).contains("secret"));
 }
 
@@ -61,7 +61,7 @@ fn the_ledgers_no_is_told_by_what_it_limits() {
     let ticket = admitted(&gateway, body).ticket;
     let refuse = |claim, retry_after_ms| {
         let standings = vec![Standing { remaining: 0, reset_ms: 61_000 }; 3];
-        let limited = Failure::Limited { claim, retry_after_ms, standings };
+        let limited = Failure::Limited(Limited { claim, retry_after_ms, standings });
         gateway.refuse(Some(&ticket), &limited)
     };
     let requests = refuse(0, Some(1_200)).expect("a reply");
@@ -86,7 +86,7 @@ fn the_ledgers_no_is_told_by_what_it_limits() {
     assert_eq!(refuse(3, None), Err(BadTicket));
     assert!(
         gateway
-            .refuse(None, &Failure::Limited { claim: 0, retry_after_ms: None, standings: vec![] })
+            .refuse(None, &Failure::Limited(Limited { claim: 0, retry_after_ms: None, standings: vec![] }))
             .is_err()
     );
 }

@@ -54,7 +54,7 @@ fn budgets(texts: &[&str]) -> Limits {
 
 fn admit(gateway: &Gateway, principal: &Principal, now: u64) -> Result<Admitted, String> {
     let ticket = identified(gateway, "/v1/chat/completions", "tg_stored");
-    match gateway.admit(&ticket, Some(principal), BODY.as_bytes(), now).expect("its own ticket") {
+    match gateway.admit(&ticket, Some(principal), BODY.as_bytes(), &at(now)).expect("its own ticket") {
         Admission::Admitted(admitted) => Ok(admitted),
         Admission::Reply(reply) => Err(text(&reply)),
     }
@@ -93,7 +93,7 @@ fn a_stored_key_counts_in_the_scopes_of_file_and_store() {
     // Every later call knows the caller from the ticket.
     let limited = |claim| {
         let standings = vec![Standing { remaining: 3, reset_ms: 50 }; 9];
-        let failure = Failure::Limited { claim, retry_after_ms: Some(400_000), standings };
+        let failure = Failure::Limited(Limited { claim, retry_after_ms: Some(400_000), standings });
         gateway.refuse(Some(&admitted.ticket), &failure).expect("its own ticket")
     };
     assert!(text(&limited(2)).contains("what is left of the budget 10 JPY/day of acme does not cover"));
@@ -123,7 +123,8 @@ fn a_stored_key_is_charged_like_any_other() {
     assert_eq!(settlement.usage.key, "carol");
     let streamed = BODY.replace("\"max_tokens\":100", "\"stream\":true");
     let ticket = identified(&gateway, "/v1/chat/completions", "tg_stored");
-    let Ok(Admission::Admitted(admitted)) = gateway.admit(&ticket, Some(&carol), streamed.as_bytes(), NOW)
+    let Ok(Admission::Admitted(admitted)) =
+        gateway.admit(&ticket, Some(&carol), streamed.as_bytes(), &at(NOW))
     else {
         panic!("admitted")
     };
@@ -143,7 +144,7 @@ fn an_expired_key_may_do_nothing() {
     let end = 1_798_761_600_000;
     let configured = |path: &str, now| {
         let ticket = identified(&gateway, path, ALICE);
-        gateway.admit(&ticket, None, BODY.as_bytes(), now).expect("its own ticket")
+        gateway.admit(&ticket, None, BODY.as_bytes(), &at(now)).expect("its own ticket")
     };
     assert!(matches!(configured("/v1/chat/completions", end - 1), Admission::Admitted(_)));
     for path in ["/v1/chat/completions", "/v1/models"] {
@@ -201,7 +202,7 @@ fn a_key_that_cannot_be_read_may_do_nothing() {
         let refused = admit(&gateway, &principal, NOW).expect_err("refused");
         assert!(refused.starts_with("503 ") && refused.contains(r#""code":"key_unusable""#), "{refused}");
         let ticket = identified(&gateway, "/v1/models", "tg_stored");
-        let list = gateway.admit(&ticket, Some(&principal), b"", NOW).expect("its own ticket");
+        let list = gateway.admit(&ticket, Some(&principal), b"", &at(NOW)).expect("its own ticket");
         assert!(
             matches!(list, Admission::Reply(reply) if reply.status == 503 && reply.headers[1].value == "false")
         );
@@ -230,7 +231,7 @@ fn models_that_are_gone_allow_nothing_and_are_told_before_a_key_is_kept() {
         ["models[1]: there is no model `lokal`; did you mean `local`?"]
     );
     assert!(admit(&gateway, &some, NOW).expect_err("another model").starts_with("404 "));
-    let list = gateway.admit(&identified(&gateway, "/v1/models", "tg_stored"), Some(&some), b"", NOW);
+    let list = gateway.admit(&identified(&gateway, "/v1/models", "tg_stored"), Some(&some), b"", &at(NOW));
     let Ok(Admission::Reply(list)) = list else { panic!("a list") };
     assert_eq!(text(&list).matches("\"id\"").count(), 1);
     assert!(admit(&gateway, &named(&["gone"]), NOW).expect_err("useless").starts_with("503 "));

@@ -120,6 +120,6 @@ fn events_are_no_answer_to_a_client_that_wants_none() {
     let gateway = gateway();
     let body = r#"{"model":"gpt-4o","messages":[{}],"stream":false}"#;
     let attempt = attempt(1, answer(200, "text/event-stream", None));
-    let verdict = gateway.judge(&admitted(&gateway, body).ticket, &attempt).expect("its own ticket");
+    let verdict = gateway.judge(&admitted(&gateway, body).ticket, &attempt).expect("its own ticket").verdict;
     assert!(matches!(verdict, Verdict::Reply { reply, .. } if reply.status == 502));
 }

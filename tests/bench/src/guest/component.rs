@@ -15,6 +15,8 @@ pub(super) struct Component {
 
 const STANDINGS: [wit::Standing; 3] = [wit::Standing { remaining: 10, reset_ms: 1000 }; 3];
 
+const AROUND: wit::Surroundings<'_> = wit::Surroundings { now_ms: NOW, random: 0, latencies: &[] };
+
 impl Component {
     pub(super) fn load(config: &str) -> Result<Self> {
         let component = Engine::new()?.embedded()?;
@@ -40,14 +42,22 @@ impl Component {
             bail!("not identified")
         };
         let wit::Admission::Admitted(admitted) =
-            self.policy.call(|policy| policy.admit(&caller.ticket, None, body, NOW))?
+            self.policy.call(|policy| policy.admit(&caller.ticket, None, body, AROUND))?
         else {
             bail!("not admitted")
         };
         let headers = [wit::HeaderParam { name: "content-type", value: content_type }];
         let outcome = wit::Outcome::Answer(wit::Answer { status: 200, headers: &headers, body: answer });
-        let attempt = wit::Attempt { target: 0, number: 1, outcome, standings: &STANDINGS };
-        match self.policy.call(|policy| policy.judge(&admitted.ticket, attempt))? {
+        let attempt = wit::Attempt {
+            target: 0,
+            number: 1,
+            outcome,
+            standings: &STANDINGS,
+            now_ms: NOW,
+            random: 0,
+            load: wit::Load { requests: 1, retries: 0 },
+        };
+        match self.policy.call(|policy| policy.judge(&admitted.ticket, attempt))?.verdict {
             wit::Verdict::Relay(relay) => Ok(relay.ticket),
             _ => bail!("not relayed"),
         }

@@ -2,11 +2,13 @@
 
 use anyhow::{Result, anyhow, bail};
 use tollgate_policy::{
-    Admission, Answer, Attempt, Ending, Gateway, Head, Header, Identity, Outcome, Piece, Settings, Standing,
-    Ticket, Verdict,
+    Admission, Answer, Attempt, Ending, Gateway, Head, Header, Identity, Load, Outcome, Piece, Settings,
+    Standing, Surroundings, Ticket, Verdict,
 };
 
 use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body};
+
+const AROUND: Surroundings = Surroundings { now_ms: NOW, random: 0, latencies: Vec::new() };
 
 pub(super) struct Native {
     gateway: Gateway,
@@ -36,6 +38,9 @@ impl Native {
                 body,
             }),
             standings: vec![Standing { remaining: 10, reset_ms: 1000 }; 3],
+            now_ms: NOW,
+            random: 0,
+            load: Load { requests: 1, retries: 0 },
         };
         Ok(Self {
             gateway: loaded.gateway,
@@ -56,11 +61,11 @@ impl Native {
     fn judged(&self, body: &[u8], attempt: &Attempt) -> Result<Ticket> {
         let Identity::Caller(caller) = self.gateway.identify(&self.head) else { bail!("not identified") };
         let Admission::Admitted(admitted) =
-            self.gateway.admit(&caller.ticket, None, body, NOW).map_err(bad)?
+            self.gateway.admit(&caller.ticket, None, body, &AROUND).map_err(bad)?
         else {
             bail!("not admitted")
         };
-        match self.gateway.judge(&admitted.ticket, attempt).map_err(bad)? {
+        match self.gateway.judge(&admitted.ticket, attempt).map_err(bad)?.verdict {
             Verdict::Relay { ticket, .. } => Ok(ticket),
             _ => bail!("not relayed"),
         }
