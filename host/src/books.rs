@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tollgate_ledger::breaker::{BreakerRule, Health};
 use tollgate_ledger::{Charge, Entry, Settled, Store, Unavailable};
 
 /// Settles and renews in the background, and knows when all of it is written.
@@ -50,6 +51,23 @@ impl Books {
         self.detach(async move {
             let settled = store.settle(&entry, charged.lend(), now).await;
             report(&entry.request_id, settled);
+        });
+    }
+
+    /// Tells the breaker of an upstream what became of a try that it let pass.
+    pub(crate) fn tell(
+        &self,
+        upstream: String,
+        rule: BreakerRule,
+        generation: u64,
+        health: Health,
+        now: u64,
+    ) {
+        let store = Arc::clone(&self.store);
+        self.detach(async move {
+            if let Err(cause) = store.tell(&upstream, rule, generation, health, now).await {
+                tracing::debug!(upstream, %cause, "the breaker could not be told");
+            }
         });
     }
 

@@ -5,15 +5,17 @@
 //! latest when the exchange is dropped, and closes what was held.
 
 mod answer;
+mod attempts;
 mod closing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing, Unavailable};
 
+use self::attempts::Asked;
 use crate::body::Body;
 use crate::books::Charged;
 use crate::caller::Caller;
@@ -23,7 +25,7 @@ use crate::policy::{Broken, wit};
 use crate::reading::{self, Unread};
 use crate::record::Record;
 use crate::translate;
-use crate::upstream::{Received, Upstream};
+use crate::upstream::Received;
 
 /// How long a hold may take to survive a crash, after the upstream has answered. A disk that takes longer is broken.
 const DURABLE_WITHIN: Duration = Duration::from_secs(2);
@@ -140,23 +142,8 @@ impl Exchange {
         let Admitted { opening, claims, targets } = self.admit(caller.as_deref(), &body, now)?;
         let standings = self.reserve(opening, &claims, now).await?;
 
-        let (mut target, mut number) = (0, 1);
-        loop {
-            let (upstream, chosen) = self.target(&targets, target)?;
-            let received = self.attempt(&upstream, chosen, &head.headers, &body).await;
-            match self.judge(target, number, &received, &standings)? {
-                wit::Verdict::Relay(relay) => return self.decided(relay, received),
-                wit::Verdict::Retry(retry) => {
-                    self.ticket = retry.ticket;
-                    tokio::time::sleep(Duration::from_millis(retry.after_ms)).await;
-                    (target, number) = (retry.target, number.saturating_add(1));
-                }
-                wit::Verdict::Reply(answered) => {
-                    self.ticket = answered.ticket;
-                    return Err(Stop::Reply(answered.reply));
-                }
-            }
-        }
+        let asked = Asked { headers: &head.headers, body: &body };
+        self.attempts(&targets, asked, &standings).await
     }
 
     /// Who calls; the caller is there if its key is one of the store's.
@@ -195,8 +182,10 @@ impl Exchange {
 
     fn admit(&mut self, caller: Option<&Caller>, body: &Bytes, now: u64) -> Result<Admitted, Stop> {
         let policy = &self.generation.policy;
+        let random = (self.shell.random)();
+        let latencies = self.generation.latencies();
         let admit = |caller: Option<wit::PrincipalParam<'_>>| {
-            let around = wit::Surroundings { now_ms: now, random: 0, latencies: &[] };
+            let around = wit::Surroundings { now_ms: now, random, latencies: &latencies };
             policy.call(|policy| policy.admit(&self.ticket, caller, body, around))
         };
         let admission = match caller {
@@ -270,84 +259,6 @@ impl Exchange {
                 tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not keep a hold");
                 Err(Stop::Failure(Failure::LedgerUnavailable))
             }
-        }
-    }
-
-    /// The upstream that a target names. A policy that names one it was not given is broken.
-    fn target<'t>(
-        &self,
-        targets: &'t [wit::Target],
-        index: u32,
-    ) -> Result<(Arc<Upstream>, &'t wit::Target), Stop> {
-        let target = usize::try_from(index).ok().and_then(|index| targets.get(index));
-        let found =
-            target.and_then(|t| self.generation.upstreams.get(&t.upstream).map(|u| (Arc::clone(u), t)));
-        found.ok_or_else(|| Stop::Broken(Broken::new("the policy chose a target that does not exist")))
-    }
-
-    async fn attempt(
-        &mut self,
-        upstream: &Upstream,
-        target: &wit::Target,
-        client: &HeaderMap,
-        body: &Bytes,
-    ) -> Result<Received, wit::Fault> {
-        let Some(body) = translate::edited(body, &target.edits) else {
-            tracing::error!(request_id = %self.id, "the policy's edits do not fit the body");
-            return Err(wit::Fault::Malformed);
-        };
-        let headers = translate::pick(client, &self.generation.forward_headers);
-        let before = self.dispatched();
-        self.mark_dispatched(true);
-        let received = upstream.send(&target.path, headers, body).await;
-        if let Err(wit::Fault::Connect) = received {
-            // Nothing was sent. The mark stood while we waited, in case this future is dropped.
-            self.mark_dispatched(before);
-        }
-        received
-    }
-
-    fn judge(
-        &mut self,
-        target: u32,
-        number: u32,
-        received: &Result<Received, wit::Fault>,
-        standings: &[Standing],
-    ) -> Result<wit::Verdict, Stop> {
-        let headers;
-        let outcome = match received {
-            Ok(received) => {
-                headers = translate::readable_headers(received.headers(), &self.generation.answer_headers);
-                wit::Outcome::Answer(wit::Answer {
-                    status: received.status().as_u16(),
-                    headers: &headers,
-                    body: received.whole().map(|body| &**body),
-                })
-            }
-            Err(fault) => wit::Outcome::Fault(*fault),
-        };
-        let standings: Vec<_> = standings.iter().map(translate::standing).collect();
-        let attempt = wit::Attempt {
-            target,
-            number,
-            outcome,
-            standings: &standings,
-            now_ms: (self.shell.clock)(),
-            random: 0,
-            load: wit::Load { requests: 0, retries: 0 },
-        };
-        Ok(self.generation.policy.call(|policy| policy.judge(&self.ticket, attempt))?.verdict)
-    }
-
-    fn decided(
-        &mut self,
-        mut relay: wit::Relay,
-        received: Result<Received, wit::Fault>,
-    ) -> Result<Decided, Stop> {
-        self.ticket = std::mem::take(&mut relay.ticket);
-        match received {
-            Ok(received) => Ok(Decided { relay, received }),
-            Err(_) => Err(Stop::Broken(Broken::new("the policy relays an answer that there is not"))),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::exchange::{self, Exchange, Failure};
 use crate::generation::{Environment, Generation, NotLoaded};
 use crate::keyring::Keyring;
+use crate::load::Load;
 use crate::policy::{Component, Engine, LoadError};
 
 /// How often leases are looked at, at least.
@@ -31,6 +32,8 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 type RequestIds = Arc<dyn Fn() -> String + Send + Sync>;
+type Randomness = Arc<dyn Fn() -> u64 + Send + Sync>;
+type Pause = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// A gateway: cheap to clone, and a [`tower_service::Service`] that any server of `http` types can mount.
 #[derive(Clone)]
@@ -58,6 +61,9 @@ pub(crate) struct Shell {
     pub books: Books,
     pub clock: Clock,
     pub request_ids: RequestIds,
+    pub random: Randomness,
+    pub pause: Pause,
+    pub load: Load,
     current: RwLock<Arc<Generation>>,
     draining: AtomicBool,
 }

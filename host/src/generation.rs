@@ -135,6 +135,16 @@ impl Generation {
     }
 }
 
+impl Generation {
+    /// How long each upstream took lately, in the order in which the policy knows them; empty if it does not ask.
+    pub(crate) fn latencies(&self) -> Vec<Option<u32>> {
+        if !self.policy.wants_latencies() {
+            return Vec::new();
+        }
+        self.upstreams.values().map(|upstream| upstream.latency.average_ms()).collect()
+    }
+}
+
 /// The names under `[upstreams]`, whatever is wrong with them.
 fn declared_upstreams(text: &str) -> Vec<String> {
     let Ok(document) = tollgate_document::parse(text) else { return Vec::new() };

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_ledger::breaker::{BreakerRule, Health};
 use tollgate_ledger::{Entry, Outcome, Price};
 
 use crate::policy::{Broken, wit};
@@ -99,6 +100,21 @@ pub(crate) fn claim(claim: &wit::Claim) -> tollgate_ledger::Claim {
         wit::Rule::Slots(limit) => tollgate_ledger::Rule::Slots { limit },
     };
     tollgate_ledger::Claim { cell: claim.cell.clone(), rule, amount: claim.amount }
+}
+
+/// A breaker of the policy as the ledger takes it.
+pub(crate) fn breaker(breaker: wit::Breaker) -> BreakerRule {
+    let wit::Breaker { failures, open_ms, probe_ms } = breaker;
+    BreakerRule { failures, open_ms, probe_ms }
+}
+
+/// What a try tells an upstream's breaker.
+pub(crate) fn health(health: wit::Health) -> Health {
+    match health {
+        wit::Health::Good => Health::Good,
+        wit::Health::Bad => Health::Bad,
+        wit::Health::Denied | wit::Health::Unknown => Health::Unknown,
+    }
 }
 
 /// A usage record of the policy as a row of the books, as it stands if nobody settles the exchange.

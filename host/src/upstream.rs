@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, Sleep};
 
 use crate::config::{Credential, UpstreamSettings};
+use crate::latency::Latency;
 use crate::policy::wit::Fault;
 
 /// An answer that is no stream is read whole and judged with its body up to this many bytes.
@@ -32,6 +33,8 @@ pub(crate) struct Upstream {
     settings: UpstreamSettings,
     credential: Option<HeaderValue>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// How long it takes to begin its answers.
+    pub(crate) latency: Latency,
 }
 
 impl Upstream {
@@ -54,7 +57,8 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .build(connector);
-        Ok(Self { credential: credential.map(Credential::bearer), settings, client })
+        let latency = Latency::default();
+        Ok(Self { credential: credential.map(Credential::bearer), settings, client, latency })
     }
 
     /// Whether these settings and this credential would make the same upstream again.

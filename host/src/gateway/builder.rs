@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tollgate_ledger::{Memory, Store};
 
-use super::{Clock, Gateway, PolicySource, RequestIds, Shell, component};
+use super::{Clock, Gateway, Pause, PolicySource, Randomness, RequestIds, Shell, component};
 use crate::books::Books;
 use crate::config::{Config, Secrets};
 use crate::generation::{Environment, Generation, NotLoaded};
 use crate::keyring::Keyring;
+use crate::load::Load;
 use crate::policy::Engine;
 
 /// The makings of a [`Gateway`]. Every part has a default that is right for a server of its own.
@@ -21,6 +22,8 @@ pub struct Builder {
     store: Option<Arc<dyn Store>>,
     clock: Clock,
     request_ids: RequestIds,
+    random: Randomness,
+    pause: Pause,
 }
 
 impl Builder {
@@ -32,6 +35,8 @@ impl Builder {
             store: None,
             clock: Arc::new(system_clock),
             request_ids: request_ids(),
+            random: random(),
+            pause: Arc::new(|span| Box::pin(tokio::time::sleep(span))),
         }
     }
 
@@ -61,6 +66,24 @@ impl Builder {
     #[must_use]
     pub fn request_ids(mut self, ids: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.request_ids = Arc::new(ids);
+        self
+    }
+
+    /// Takes the random bits for weights and for the jitter of waits from here. Default: a generator seeded by the
+    /// system.
+    #[must_use]
+    pub fn random(mut self, bits: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.random = Arc::new(bits);
+        self
+    }
+
+    /// Waits like this before another try. Default: by Tokio's timer.
+    #[must_use]
+    pub fn pause<F>(mut self, pause: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.pause = Arc::new(move |span| Box::pin(pause(span)));
         self
     }
 
@@ -127,6 +150,9 @@ impl Loaded {
             store,
             clock: self.builder.clock,
             request_ids: self.builder.request_ids,
+            random: self.builder.random,
+            pause: self.builder.pause,
+            load: Load::default(),
             current: RwLock::new(Arc::new(self.generation)),
             draining: AtomicBool::new(false),
         };
@@ -139,11 +165,28 @@ fn system_clock() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Random bits of the system. Neither ids nor jitter are secrets.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library seeds this from the system's randomness.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014): a counter whose numbers are mixed, so that any thread can take the next.
+fn random() -> Randomness {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let state = AtomicU64::new(seed());
+    Arc::new(move || {
+        let mut bits = state.fetch_add(GOLDEN, Ordering::Relaxed);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    })
+}
+
 /// Ids that no other process makes: 64 random bits, then a counter.
 fn request_ids() -> RequestIds {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // The standard library seeds this from the system's randomness. Ids need to be unique, not secret.
-    let process = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let process = seed();
     let next = AtomicU64::new(0);
     Arc::new(move || format!("req_{process:016x}{:08x}", next.fetch_add(1, Ordering::Relaxed)))
 }
