@@ -5,20 +5,34 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::{
-    Charge, Claim, Entry, Hold, Ledger, Memory, Outcome, Pending, Price, Reservation, Rule, Standing,
+    Breakers, Charge, Claim, Entry, Hold, Ledger, Memory, Outcome, Pending, Price, Reservation, Rule,
+    Standing,
 };
 use tollgate_policy::message::{self, Usage};
 
 use crate::outcome::Cell;
 use crate::vector::Prior;
 
+/// The usual breaker.
+const BREAKER: BreakerRule = BreakerRule { failures: 5, open_ms: 60_000, probe_ms: 60_000 };
+
 /// How long every hold lives.
 pub const LEASE_MS: u64 = 600_000;
 
-/// A ledger that has seen what came before.
-pub fn before(priors: &[Prior], now_ms: u64) -> Memory {
+/// A ledger that has seen what came before; `tripped` names the open breakers, and for how many milliseconds more.
+pub fn before(priors: &[Prior], tripped: &BTreeMap<String, u64>, now_ms: u64) -> Memory {
     let ledger = Memory::new();
+    for (upstream, left_ms) in tripped {
+        let at = now_ms + left_ms - BREAKER.open_ms;
+        for _ in 0..BREAKER.failures {
+            let Passage::Pass { generation, .. } = now(ledger.ask(upstream, BREAKER, at)) else {
+                panic!("the breaker opened too early")
+            };
+            now(ledger.tell(upstream, BREAKER, generation, Health::Bad, at));
+        }
+    }
     for (index, prior) in priors.iter().enumerate() {
         let at = now_ms - prior.ago_ms;
         for (kind, amount) in [("settled", prior.settled), ("held", prior.held)] {
@@ -78,6 +92,21 @@ pub fn entry(request_id: &str, at_ms: u64, usage: &Usage, outcome: Outcome) -> A
 /// A claim of the policy, for the ledger.
 pub fn claim(claim: &message::Claim) -> Claim {
     Claim { cell: claim.cell.clone(), rule: rule(claim.rule), amount: claim.amount }
+}
+
+/// A breaker of the policy, for the ledger.
+pub fn breaker(breaker: message::Breaker) -> BreakerRule {
+    let message::Breaker { failures, open_ms, probe_ms } = breaker;
+    BreakerRule { failures, open_ms, probe_ms }
+}
+
+/// What a try tells a breaker.
+pub fn health(health: message::Health) -> Health {
+    match health {
+        message::Health::Good => Health::Good,
+        message::Health::Bad => Health::Bad,
+        message::Health::Denied | message::Health::Unknown => Health::Unknown,
+    }
 }
 
 /// A standing of the ledger, for the policy.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
     Admission, Admitted, Attempt, Breaker, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Health,
-    Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem, Reply, Rule,
-    Settings, Settlement, Surroundings, Target, Usage, Verdict,
+    Holding, Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem,
+    Reply, Rule, Settings, Settlement, Surroundings, Target, Usage, Verdict,
 };
 
 use crate::policy::{Headers, Limits, Load, Loaded, Policy, Trap};
@@ -172,7 +172,7 @@ impl Policy for Called {
             wit::Output::Replace(bytes) => Output::Replace(bytes),
             wit::Output::Stop(bytes) => Output::Stop(bytes),
         };
-        Ok(Fed { ticket: fed.ticket, output, hold: fed.hold })
+        Ok(Fed { ticket: fed.ticket, output, holding: fed.holding.map(holding) })
     }
 
     fn settle(&mut self, ticket: &[u8], ending: Ending) -> Result<Settlement, Trap> {
@@ -260,13 +260,17 @@ fn target(target: wit::Target) -> Target {
         upstream: target.upstream,
         path: target.path,
         edits: target.edits.into_iter().map(edit).collect(),
-        amounts: target.amounts,
+        holding: target.holding.map(holding),
         breaker: target.breaker.map(|wit::Breaker { failures, open_ms, probe_ms }| Breaker {
             failures,
             open_ms,
             probe_ms,
         }),
     }
+}
+
+fn holding(holding: wit::Holding) -> Holding {
+    Holding { amounts: holding.amounts, usage: usage(holding.usage) }
 }
 
 fn fault(fault: Fault) -> wit::Fault {

@@ -4,7 +4,7 @@
 //! at a time: the rows of the books are read from the log, where they carry the id of the exchange.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -52,15 +52,23 @@ impl Driver for Host {
         let config = vector.config.text();
         let provider = Provider::start(&setup::upstreams(&config), &vector.provider);
         let now = vector.now.ms;
-        let memory = Arc::new(books::before(&vector.ledger, now));
+        let memory = Arc::new(books::before(&vector.ledger, &vector.tripped, now));
         vector.stored.iter().for_each(|stored| stored.keep(&*memory));
         let store: Arc<dyn Store> =
             if vector.ledger_unavailable { Arc::new(Down) } else { Arc::<Memory>::clone(&memory) };
+        let random = vector.random;
+        let waits = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&waits);
         let gateway = Gateway::builder(provider.place(&config))
             .policy(PolicySource::Embedded)
             .store(store)
             .clock(move || now)
             .request_ids(|| REQUEST_ID.to_owned())
+            .random(move || random)
+            .pause(move |span| {
+                noted.lock().unwrap().push(span.as_millis() as u64);
+                std::future::ready(())
+            })
             .build();
         let gateway = match gateway {
             Ok(gateway) => gateway,
@@ -87,6 +95,7 @@ impl Driver for Host {
             ledger: books::cells(&memory, now),
             usage: record.usage,
             ending: granted.then_some(record.ending),
+            waits: std::mem::take(&mut *waits.lock().unwrap()),
         }
     }
 }

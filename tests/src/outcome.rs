@@ -27,6 +27,8 @@ pub struct Outcome {
     pub usage: Option<Usage>,
     /// How the exchange ended, where claims were granted.
     pub ending: Option<String>,
+    /// The waits before another try, in milliseconds; those of none left out.
+    pub waits: Vec<u64>,
 }
 
 /// An answer as the client received it.
@@ -80,6 +82,8 @@ pub struct Expected {
     ledger: BTreeMap<String, Cell>,
     usage: Option<ExpectedUsage>,
     ending: Option<String>,
+    #[serde(default)]
+    waits: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -158,6 +162,7 @@ impl Expected {
             ledger: self.ledger,
             usage: self.usage.map(Usage::from),
             ending: self.ending,
+            waits: self.waits,
         }
     }
 }
@@ -223,6 +228,9 @@ impl Outcome {
         }
         if let Some(ending) = &self.ending {
             fields.push(format!("\"ending\": {}", text(ending)));
+        }
+        if !self.waits.is_empty() {
+            fields.push(format!("\"waits\": {:?}", self.waits));
         }
         match fields.as_slice() {
             [] => "{}".into(),

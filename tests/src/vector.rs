@@ -38,6 +38,18 @@ pub struct Vector {
     /// Whether the ledger can not be asked.
     #[serde(default)]
     pub ledger_unavailable: bool,
+    /// The random bits of every call.
+    #[serde(default)]
+    pub random: u64,
+    /// How long upstreams took lately, in milliseconds.
+    #[serde(default)]
+    pub latencies: BTreeMap<String, u32>,
+    /// First tries and tries after the first in the last ten seconds.
+    #[serde(default)]
+    pub load: (u32, u32),
+    /// Upstreams whose breaker is open, and for how many milliseconds more; the breaker is the usual one.
+    #[serde(default)]
+    pub tripped: BTreeMap<String, u64>,
     /// What the client sends; none: the vector is about loading the configuration.
     pub request: Option<Request>,
     /// What each upstream answers, request by request. All of it must be asked for.

@@ -3,11 +3,12 @@
 //! This is the reading of the interface that every shell is held to. It acts (reserves, "sends" to a script, edits
 //! bodies) and never decides. What the interface promises about the policy's answers is asserted here, at the call.
 
-use tollgate_ledger::{Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
+use tollgate_ledger::breaker::Passage;
+use tollgate_ledger::{Breakers, Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
 use tollgate_policy::message::{
-    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Identity, Limited,
-    Load as Lately, Outcome as Tried, Output, Piece, Principal, Reply, Standing, Surroundings, Target,
-    Verdict,
+    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Health, Identity,
+    Limited, Load as Lately, Outcome as Tried, Output, Piece, Principal, Reply, Standing, Surroundings,
+    Target, Verdict,
 };
 
 use crate::books;
@@ -37,12 +38,15 @@ pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
     let Some(request) = &vector.request else { return Outcome::default() };
     let mut walk = Walk {
         policy: loaded.policy,
+        wants_latencies: loaded.wants_latencies,
         names: loaded.headers,
+        vector,
         request,
         stored: &vector.stored,
         body_limit: setup::body_limit(&config),
         now: vector.now.ms,
-        ledger: (!vector.ledger_unavailable).then(|| books::before(&vector.ledger, vector.now.ms)),
+        ledger: (!vector.ledger_unavailable)
+            .then(|| books::before(&vector.ledger, &vector.tripped, vector.now.ms)),
         script: Script::new(&vector.provider),
         ticket: Vec::new(),
         outcome: Outcome::default(),
@@ -61,7 +65,9 @@ pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
 
 struct Walk<'v> {
     policy: Box<dyn Policy>,
+    wants_latencies: bool,
     names: Headers,
+    vector: &'v Vector,
     request: &'v Request,
     stored: &'v [Stored],
     body_limit: u64,
@@ -93,7 +99,7 @@ impl Walk<'_> {
         if body.len() as u64 > self.body_limit {
             return self.refuse(&Failure::BodyTooLarge(self.body_limit));
         }
-        let around = Surroundings { now_ms: self.now, random: 0, latencies: Vec::new() };
+        let around = self.around();
         let admitted = match self.policy.admit(&self.ticket, stored.as_ref(), body, &around).unwrap() {
             Admission::Reply(reply) => return self.reply(reply),
             Admission::Admitted(admitted) => admitted,
@@ -103,6 +109,18 @@ impl Walk<'_> {
         let Some(standings) = self.reserve(&admitted) else { return };
         let ending = self.attempts(&admitted, &standings);
         self.settle(ending, &admitted);
+    }
+
+    /// What a shell knows when the request is to be admitted.
+    fn around(&self) -> Surroundings {
+        let latency = |upstream: &String| self.vector.latencies.get(upstream).copied();
+        let upstreams = setup::upstreams(&self.vector.config.text());
+        let latencies = self.wants_latencies.then(|| upstreams.iter().map(latency).collect());
+        Surroundings {
+            now_ms: self.now,
+            random: self.vector.random,
+            latencies: latencies.unwrap_or_default(),
+        }
     }
 
     /// What the store has for the key that was presented.
@@ -133,32 +151,46 @@ impl Walk<'_> {
     /// Tries targets as the policy says and answers the client.
     fn attempts(&mut self, admitted: &Admitted, standings: &[Standing]) -> Ending {
         let mut dispatched = false;
-        let (mut target, mut number) = (0, 1);
+        let (mut target, mut number, mut steps) = (0, 0, 0);
         loop {
-            assert!(number < 20, "the policy tries for ever");
-            let answer = self.send(&admitted.targets[target as usize]);
-            dispatched |= answer.ending != vector::Ending::Refuse;
-            if self.request.leaves && !answer.is_event_stream() && is_silent(answer.ending) {
-                return Ending::ClientLeft;
+            steps += 1;
+            assert!(steps < 200, "the policy tries for ever");
+            let chosen = &admitted.targets[target as usize];
+            let passed = self.pass(chosen);
+            let answer = passed.is_ok().then(|| self.send(chosen));
+            number += u32::from(answer.is_some());
+            if let Some(answer) = &answer {
+                dispatched |= answer.ending != vector::Ending::Refuse;
+                if self.request.leaves && !answer.is_event_stream() && is_silent(answer.ending) {
+                    return Ending::ClientLeft;
+                }
             }
-            let outcome = self.tried(&answer);
+            let outcome = match (&answer, passed) {
+                (Some(answer), _) => self.tried(answer),
+                (None, Err(wait_ms)) => Tried::Tripped(wait_ms),
+                (None, Ok(_)) => unreachable!("who passes is sent to"),
+            };
             let attempt = Attempt {
                 target,
                 number,
                 outcome,
                 standings: standings.to_vec(),
                 now_ms: self.now,
-                random: 0,
-                load: Lately::default(),
+                random: self.vector.random,
+                load: Lately { requests: self.vector.load.0, retries: self.vector.load.1 },
             };
-            match self.policy.judge(&self.ticket, &attempt).unwrap().verdict {
+            let judgement = self.policy.judge(&self.ticket, &attempt).unwrap();
+            self.learn(chosen, passed, judgement.health);
+            match judgement.verdict {
                 Verdict::Relay { ticket, headers, inspect } => {
                     self.ticket = ticket;
+                    let answer = answer.expect("only an answer is relayed");
                     return self.relay(&answer, &attempt.outcome, headers, inspect);
                 }
-                Verdict::Retry { ticket, target: next, after_ms: _ } => {
+                Verdict::Retry { ticket, target: next, after_ms } => {
                     self.ticket = ticket;
-                    (target, number) = (next, number + 1);
+                    self.outcome.waits.extend((after_ms > 0).then_some(after_ms));
+                    target = next;
                 }
                 Verdict::Reply { ticket, reply } => {
                     self.ticket = ticket;
@@ -167,6 +199,24 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// Asks the target's breaker: its generation, or how long nobody passes.
+    fn pass(&self, target: &Target) -> Result<Option<u64>, u64> {
+        let (Some(rule), Some(ledger)) = (target.breaker, &self.ledger) else { return Ok(None) };
+        match books::now(ledger.ask(&target.upstream, books::breaker(rule), self.now)) {
+            Passage::Pass { generation, .. } => Ok(Some(generation)),
+            Passage::Wait(wait_ms) => Err(wait_ms),
+        }
+    }
+
+    /// Tells the breaker of a target what became of a try that it let pass.
+    fn learn(&self, target: &Target, passed: Result<Option<u64>, u64>, health: Health) {
+        let (Some(rule), Ok(Some(generation)), Some(ledger)) = (target.breaker, passed, &self.ledger) else {
+            return;
+        };
+        let (rule, health) = (books::breaker(rule), books::health(health));
+        books::now(ledger.tell(&target.upstream, rule, generation, health, self.now));
     }
 
     fn send(&mut self, target: &Target) -> vector::Answer {

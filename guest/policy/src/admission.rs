@@ -1,16 +1,19 @@
-//! What it takes to admit a request: a model the caller may use, claims that cover the worst case, and targets.
+//! What it takes to admit a request: a model the caller may use, targets in order, and claims that cover the worst case
+//! at the first of them.
 //!
 //! Nothing is reserved or sent here. Tokens are held by estimate, money by bound: a budget must never be crossed,
-//! so no text may cost more than what is held for it.
+//! so no text may cost more than what is held for it. A target that could cost more than the first says what must be
+//! held before it is tried.
 
 use crate::claim::{Amounts, Caller};
-use crate::config::{self, Allowed, Config, Model};
+use crate::config::{Allowed, Config};
 use crate::endpoint::Kind;
-use crate::message::{Admitted, Surroundings, Target, Usage};
+use crate::message::{Admitted, Holding, Priority, Surroundings, Target, Usage};
 use crate::money::{MOST_MONEY, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
-use crate::ticket::{Exchange, Stage, Who};
+use crate::route::{self, Facts};
+use crate::ticket::{BadTicket, Exchange, Stage, Who, encoded};
 
 /// Who asks to be admitted.
 pub struct Asker<'a> {
@@ -18,6 +21,10 @@ pub struct Asker<'a> {
     pub who: Who<'a>,
     pub caller: &'a Caller,
     pub allowed: &'a Allowed,
+    pub priority: Priority,
+    pub tags: &'a [String],
+    /// Which header conditions hold for the request.
+    pub headers: u64,
 }
 
 /// Reads a body of this kind.
@@ -36,9 +43,20 @@ pub fn admit(
         return Err(Refusal::WrongEndpoint { model: model.name.clone(), path: kind.client_path() });
     }
 
-    let output_bound = request.output_bound(kind, model.max_output_tokens)?;
-    let (dearest, money) = dearest(model, request.input_bound, output_bound);
-    let held = Amounts { requests: 1, tokens: request.input_estimate.saturating_add(output_bound), money };
+    let held_output = request.output_bound(kind, model.max_output_tokens)?;
+    let facts = Facts {
+        headers: asker.headers,
+        tags: asker.tags,
+        priority: asker.priority,
+        stream: request.streams(),
+        tools: request.has_tools,
+        input: request.input_estimate,
+        output: held_output,
+        random: around.random,
+        latencies: &around.latencies,
+    };
+    let plan = route::plan(config, model_index, &facts);
+    let plan_bytes = encoded(&plan);
     let exchange = Exchange {
         who: asker.who,
         model: model_index,
@@ -46,43 +64,73 @@ pub fn admit(
         streams: request.streams(),
         hides_usage: request.hides_usage(),
         input_estimate: request.input_estimate,
-        held_tokens: held.tokens,
-        held_money: held.money,
-        dearest,
+        input_bound: request.input_bound,
+        held_output,
+        held_for: 0,
+        plan: &plan_bytes,
+        tries: &[],
         target: 0,
         judged: 0,
     };
-    let target = |target: &config::Target| Target {
-        upstream: target.upstream.clone(),
-        path: kind.upstream_path().to_owned(),
-        edits: request.edits(&target.model),
-        amounts: Vec::new(),
-        breaker: None,
-    };
-    let price = model.target(dearest).map_or(Price::FREE, |target| target.price);
+    let mut targets = Vec::with_capacity(plan.len());
+    let mut first = None;
+    for step in &plan {
+        // The plan was made of this very configuration.
+        let Ok(target) = step.target(config) else { continue };
+        let amounts = exchange.amounts(&target.price);
+        let (_, claimed) = *first.get_or_insert((target.price, amounts));
+        let holding = || holding(&exchange, asker.caller, &model.name, &target.price);
+        targets.push(Target {
+            upstream: target.upstream.clone(),
+            path: kind.upstream_path().to_owned(),
+            edits: request.edits(&target.model),
+            holding: (amounts.money > claimed.money).then(holding),
+            breaker: config.breaker,
+        });
+    }
+    let (price, claimed) = first.ok_or_else(|| Refusal::NoRoute(model.name.clone()))?;
     Ok(Admitted {
         ticket: Stage::Trying(exchange).seal(config),
-        claims: asker.caller.claims(&config.calendar, &held, around.now_ms),
-        targets: model.targets.iter().map(target).collect(),
-        usage: Usage {
-            key: asker.caller.name.clone(),
-            model: model.name.clone(),
-            upstream: None,
-            upstream_model: None,
-            input_tokens: request.input_estimate,
-            cached_input_tokens: 0,
-            output_tokens: output_bound,
-            reasoning_tokens: 0,
-            estimated: true,
-            charge: money.min(MOST_MONEY),
-            currency: price.currency.as_str().to_owned(),
-            price: price.shown(),
-        },
+        claims: asker.caller.claims(&config.calendar, &claimed, around.now_ms),
+        targets,
+        usage: unsettled(&exchange, asker.caller, &model.name, &price, &claimed),
     })
 }
 
-/// The target where so many tokens could cost most, the first of several, and how much: nano-units.
-fn dearest(model: &Model, input_bound: u64, output_bound: u64) -> (u32, u64) {
-    let bounds = model.targets.iter().map(|target| target.price.bound(input_bound, output_bound));
-    (0..).zip(bounds).fold((0, 0), |most, next| if next.1 > most.1 { next } else { most })
+/// What must be held for a target of this price.
+pub fn holding(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Price) -> Holding {
+    let amounts = exchange.amounts(price);
+    Holding { usage: unsettled(exchange, caller, model, price, &amounts), amounts: caller.amounts(&amounts) }
+}
+
+/// The row of an exchange that nobody settles: these amounts are held for it, at this price.
+fn unsettled(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Price, held: &Amounts) -> Usage {
+    Usage {
+        key: caller.name.clone(),
+        model: model.to_owned(),
+        upstream: None,
+        upstream_model: None,
+        input_tokens: exchange.input_estimate,
+        cached_input_tokens: 0,
+        output_tokens: exchange.held_output,
+        reasoning_tokens: 0,
+        estimated: true,
+        charge: held.money.min(MOST_MONEY),
+        currency: price.currency.as_str().to_owned(),
+        price: price.shown(),
+    }
+}
+
+impl Exchange<'_> {
+    /// The position, among those that were sent to and this one, whose price must be held: the dearest.
+    pub fn dearest(&self, config: &Config, among: impl Fn(u32) -> bool) -> Result<u32, BadTicket> {
+        let mut dearest = (0, 0);
+        for position in 0..self.positions()? {
+            let money = self.amounts(&self.step(position)?.target(config)?.price).money;
+            if among(position) && money > dearest.1 {
+                dearest = (position, money);
+            }
+        }
+        Ok(dearest.0)
+    }
 }

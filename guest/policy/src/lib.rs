@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
 mod admission;
+mod answer;
 mod calendar;
 mod catalogue;
 mod claim;
@@ -30,15 +31,17 @@ mod principal;
 mod rates;
 mod refusal;
 mod request;
+mod route;
 mod settlement;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod tries;
 
 use crate::admission::Asker;
 use crate::claim::Amounts;
-use crate::config::Config;
+use crate::config::{By, Config};
 use crate::endpoint::Endpoint;
 pub use crate::message::*;
 use crate::refusal::Refusal;
@@ -71,13 +74,15 @@ pub struct Loaded {
 impl Gateway {
     /// Before all: reads a configuration, and reports everything that is wrong with it at once.
     pub fn load(settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
+        let config = Config::read(settings)?;
+        let asked = config.header_conditions.names();
         Ok(Loaded {
-            gateway: Self { config: Config::read(settings)? },
-            request_headers: key::HEADERS.map(str::to_owned).into(),
+            request_headers: key::HEADERS.into_iter().chain(asked).map(str::to_owned).collect(),
+            wants_latencies: config.models().iter().any(|model| model.route.by == By::Latency),
+            gateway: Self { config },
             forward_headers: &["openai-beta", "idempotency-key", "traceparent", "tracestate"],
-            answer_headers: &judge::ANSWER_HEADERS,
+            answer_headers: &answer::HEADERS,
             relay_headers: &judge::RELAY_HEADERS,
-            wants_latencies: false,
         })
     }
 
@@ -91,7 +96,8 @@ impl Gateway {
             Err(refusal) => Identity::Reply(refusal.reply(Vec::new())),
             Ok((endpoint, digest)) => {
                 let key = self.config.key_with(&digest);
-                let ticket = Stage::Identified { key, endpoint }.seal(&self.config);
+                let headers = self.config.header_conditions.holding(&head.headers);
+                let ticket = Stage::Identified { key, endpoint, headers }.seal(&self.config);
                 Identity::Caller(Identified { ticket, digest, configured: key.is_some() })
             }
         }
@@ -106,16 +112,23 @@ impl Gateway {
         body: &[u8],
         around: &Surroundings,
     ) -> Result<Admission, BadTicket> {
-        let Stage::Identified { key, endpoint } = Stage::open(ticket, &self.config)? else {
+        let Stage::Identified { key, endpoint, headers } = Stage::open(ticket, &self.config)? else {
             return Err(BadTicket);
         };
         let admitted = match (key, stored) {
             (Some(index), _) => {
                 let key = self.config.key(index).ok_or(BadTicket)?;
-                let asker = Asker { who: Who::Key(index), caller: &key.caller, allowed: &key.allowed };
+                let asker = Asker {
+                    who: Who::Key(index),
+                    caller: &key.caller,
+                    allowed: &key.allowed,
+                    priority: key.priority,
+                    tags: &key.tags,
+                    headers,
+                };
                 self.admit_asker(&asker, key.expires_ms, endpoint, body, around)
             }
-            (None, Some(principal)) => self.admit_stored(principal, endpoint, body, around),
+            (None, Some(principal)) => self.admit_stored(principal, headers, endpoint, body, around),
             (None, None) => Err(Refusal::KeyUnknown),
         };
         Ok(admitted.unwrap_or_else(|refusal| Admission::Reply(refusal.reply(Vec::new()))))
@@ -124,6 +137,7 @@ impl Gateway {
     fn admit_stored(
         &self,
         principal: &Principal,
+        headers: u64,
         endpoint: Endpoint<'_>,
         body: &[u8],
         around: &Surroundings,
@@ -133,7 +147,14 @@ impl Gateway {
             Refusal::KeyUnusable(first.unwrap_or_default())
         })?;
         let who = encoded(&stored.caller);
-        let asker = Asker { who: Who::Stored(&who), caller: &stored.caller, allowed: &stored.allowed };
+        let asker = Asker {
+            who: Who::Stored(&who),
+            caller: &stored.caller,
+            allowed: &stored.allowed,
+            priority: principal.priority,
+            tags: &principal.tags,
+            headers,
+        };
         self.admit_asker(&asker, principal.expires_ms, endpoint, body, around)
     }
 
@@ -171,11 +192,11 @@ impl Gateway {
         match &mut stage {
             Stage::Relaying { meter, .. } => {
                 let output = stream::feed(meter, piece);
-                Ok(Fed { ticket: Some(stage.seal(&self.config)), output, hold: None })
+                Ok(Fed { ticket: Some(stage.seal(&self.config)), output, holding: None })
             }
             // Nothing more is to be learnt from this answer: `inspect` was false.
             Stage::Relayed(..) | Stage::Failed(_) => {
-                Ok(Fed { ticket: None, output: Output::Pass, hold: None })
+                Ok(Fed { ticket: None, output: Output::Pass, holding: None })
             }
             _ => Err(BadTicket),
         }

@@ -152,10 +152,19 @@ pub struct Target {
     pub path: String,
     /// Changes to the client's body.
     pub edits: Vec<Edit>,
-    /// Units that each claim must hold before; empty: what was claimed.
-    pub amounts: Vec<u64>,
+    /// What must be held before; none: what was claimed.
+    pub holding: Option<Holding>,
     /// The upstream's breaker.
     pub breaker: Option<Breaker>,
+}
+
+/// What must be held: record `holding`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Units of each claim: totals.
+    pub amounts: Vec<u64>,
+    /// The row of the books if nobody ever settles the exchange.
+    pub usage: Usage,
 }
 
 /// Record `admitted`.
@@ -349,8 +358,8 @@ pub struct Fed {
     pub ticket: Option<Ticket>,
     /// What the client gets.
     pub output: Output,
-    /// Units that each claim must hold before the next piece, if more than now.
-    pub hold: Option<Vec<u64>>,
+    /// What must be held before the next piece, if more than now.
+    pub holding: Option<Holding>,
 }
 
 /// How an exchange ended: enum `ending`.

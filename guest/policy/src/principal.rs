@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::claim::Caller;
-use crate::config::{Allowed, Config, Key, clashes, no_model};
+use crate::config::{Allowed, Config, Key, MOST_TAGS, clashes, is_tag, no_model};
 use crate::limit::{Limit, MOST_BUDGETS};
 use crate::message::{Limits, Principal, Problem, Scope, Unit};
 use crate::path::{self, KEY_PARTS};
@@ -24,6 +24,7 @@ pub struct Stored {
 pub fn read(config: &Config, principal: &Principal) -> Result<Stored, Vec<Problem>> {
     let mut problems = Vec::new();
     check_names(config, principal, &mut problems);
+    check_tags(&principal.tags, &mut problems);
     let allowed = allowed(config, principal.models.as_deref(), &mut problems);
 
     let name = &principal.key;
@@ -94,7 +95,7 @@ pub fn of_key(config: &Config, key: &Key) -> Principal {
         scopes: scopes.filter(|scope| scope.limits != Limits::default()).collect(),
         models: (key.allowed != Allowed::All).then(|| models.collect()),
         priority: key.priority,
-        tags: Vec::new(),
+        tags: key.tags.clone(),
         expires_ms: key.expires_ms,
     }
 }
@@ -122,6 +123,17 @@ fn check_names(config: &Config, principal: &Principal, problems: &mut Vec<Proble
         if !outer.any(|around| around == scope.name) {
             let message = "must be a scope around the key, each once and the outermost first";
             problems.push(problem(&format!("scopes[{index}].name"), message));
+        }
+    }
+}
+
+fn check_tags(tags: &[String], problems: &mut Vec<Problem>) {
+    if tags.len() > MOST_TAGS {
+        problems.push(problem("tags", format!("must be at most {MOST_TAGS} tags")));
+    }
+    for (index, tag) in tags.iter().enumerate() {
+        if !is_tag(tag) {
+            problems.push(problem(&format!("tags[{index}]"), "a tag has 1 to 64 of `A-Z a-z 0-9 . _ : -`"));
         }
     }
 }

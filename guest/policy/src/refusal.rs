@@ -24,6 +24,7 @@ pub enum Refusal {
     WrongMethod { method: String, path: String, allow: &'static str },
     UnknownModel(String),
     WrongEndpoint { model: String, path: &'static str },
+    NoRoute(String),
     // What the body says.
     NotUtf8,
     NotJson(String),
@@ -52,6 +53,7 @@ pub enum Refusal {
     Upstream(Fault),
     UpstreamKey,
     UpstreamStatus(u16),
+    UpstreamsTripped { retry_after_ms: u64 },
 }
 
 /// One row of the table.
@@ -78,6 +80,7 @@ impl Refusal {
             Self::WrongMethod { .. } => (405, INVALID, "method_not_supported"),
             Self::UnknownModel(_) => (404, INVALID, "model_not_found"),
             Self::WrongEndpoint { .. } => (400, INVALID, "model_not_supported"),
+            Self::NoRoute(_) => (400, INVALID, "no_route"),
             Self::NotUtf8 | Self::NotJson(_) => (400, INVALID, "invalid_json"),
             Self::TooDeep => (400, INVALID, "nested_too_deeply"),
             Self::TooManyKeys => (400, INVALID, "too_many_keys"),
@@ -107,13 +110,14 @@ impl Refusal {
             // A client error stays one, so that an SDK does not try again what cannot succeed.
             Self::UpstreamStatus(status @ 400..=499) => (*status, UPSTREAM, "upstream_refused"),
             Self::UpstreamStatus(_) => (502, UPSTREAM, "upstream_failed"),
+            Self::UpstreamsTripped { .. } => (503, UPSTREAM, "upstream_unavailable"),
         };
         Row { status, kind, code }
     }
 
     fn param(&self) -> Option<&str> {
         match self {
-            Self::UnknownModel(_) | Self::WrongEndpoint { .. } => Some("model"),
+            Self::UnknownModel(_) | Self::WrongEndpoint { .. } | Self::NoRoute(_) => Some("model"),
             Self::DuplicateKey(key) | Self::FoldedKey { key, .. } => Some(key),
             Self::Missing(param)
             | Self::WrongType { param, .. }
@@ -148,6 +152,9 @@ impl Refusal {
             }
             Self::WrongEndpoint { model, path } => format!("The model `{}` is not served on {path}.", brief(model)),
             Self::NotUtf8 => "We could not parse the JSON body of your request: it is not UTF-8.".into(),
+            Self::NoRoute(model) => format!(
+                "No provider of the model `{model}` takes requests like this one: see the conditions of its targets."
+            ),
             Self::NotJson(why) => format!("We could not parse the JSON body of your request: {why}."),
             Self::TooDeep => format!(
                 "We could not parse the JSON body of your request: it is nested more than {MOST_DEPTH} levels deep."
@@ -195,6 +202,10 @@ impl Refusal {
                                   please tell the operator of this gateway."
                 .into(),
             Self::UpstreamStatus(status) => format!("The model's provider answered with status {status}."),
+            Self::UpstreamsTripped { retry_after_ms } => format!(
+                "The model's providers fail at present and are left alone. Please try again in {}.",
+                wait(*retry_after_ms)
+            ),
         }
     }
 
@@ -202,7 +213,7 @@ impl Refusal {
         let no_retry = || header("x-should-retry", "false");
         match self {
             Self::WrongMethod { allow, .. } => vec![header("allow", *allow)],
-            Self::RateLimited { retry_after_ms, .. } => {
+            Self::RateLimited { retry_after_ms, .. } | Self::UpstreamsTripped { retry_after_ms } => {
                 let seconds = retry_after_ms.div_ceil(1_000).max(1);
                 vec![
                     header("retry-after", seconds.to_string()),

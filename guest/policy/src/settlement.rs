@@ -12,7 +12,7 @@ use crate::claim::Amounts;
 use crate::config::Config;
 use crate::message::{Ending, Settlement, Usage};
 use crate::meter::{Counts, Tally};
-use crate::money::MOST_MONEY;
+use crate::money::{MOST_MONEY, Price};
 use crate::ticket::{BadTicket, Exchange, Parties, Stage};
 
 /// Closes an exchange.
@@ -26,9 +26,8 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
         (_, Stage::Relayed(_, tally)) => answered(&exchange, &parties, tally),
         (_, Stage::Failed(_)) => (Counts::default(), Amounts { requests: 1, ..Amounts::default() }),
         (Ending::PolicyFailed, _) => {
-            let dearest = parties.model.target(exchange.dearest).ok_or(BadTicket)?;
-            price = dearest.price;
-            held(&exchange)
+            price = *exchange.held_price(config)?;
+            held(&exchange, &price)
         }
         _ => {
             let input = Counts { input: exchange.input_estimate, estimated: true, ..Counts::default() };
@@ -65,8 +64,7 @@ fn charged(parties: &Parties<'_>, counts: Counts) -> (Counts, Amounts) {
     (counts, Amounts { requests: 1, tokens: counts.input.saturating_add(counts.output), money })
 }
 
-fn held(exchange: &Exchange<'_>) -> (Counts, Amounts) {
-    let input = exchange.input_estimate;
-    let output = exchange.held_tokens.saturating_sub(input);
-    (Counts { input, output, estimated: true, ..Counts::default() }, exchange.held())
+fn held(exchange: &Exchange<'_>, price: &Price) -> (Counts, Amounts) {
+    let (input, output) = (exchange.input_estimate, exchange.held_output);
+    (Counts { input, output, estimated: true, ..Counts::default() }, exchange.amounts(price))
 }

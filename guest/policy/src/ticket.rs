@@ -16,6 +16,8 @@ use crate::claim::{Amounts, Caller};
 use crate::config::{Config, Model, Target};
 use crate::endpoint::{Endpoint, Kind};
 use crate::meter::{Meter, Tally};
+use crate::money::Price;
+use crate::tries::Tries;
 
 /// A ticket that this policy, with this configuration, did not make for this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Stage<'a> {
         key: Option<u32>,
         #[serde(borrow)]
         endpoint: Endpoint<'a>,
+        /// Which header conditions hold.
+        headers: u64,
     },
     /// Targets are being tried.
     Trying(#[serde(borrow)] Exchange<'a>),
@@ -68,15 +72,36 @@ pub struct Exchange<'a> {
     pub hides_usage: bool,
     /// About how many input tokens were sent.
     pub input_estimate: u64,
-    /// What was held.
-    pub held_tokens: u64,
-    pub held_money: u64,
-    /// The target that could cost that much.
-    pub dearest: u32,
-    /// The target that is tried now, or was tried last.
+    /// No tokenizer makes more input tokens of it.
+    pub input_bound: u64,
+    /// Output tokens that are held for.
+    pub held_output: u64,
+    /// The position whose price is held.
+    pub held_for: u32,
+    /// The targets in the order in which they are tried: [`Step`]s, encoded. What follows calls a place in it a position.
+    #[serde(borrow, serialize_with = "bytes")]
+    pub plan: &'a [u8],
+    /// What came of them so far: [`Tries`], encoded; empty before the first.
+    #[serde(borrow, serialize_with = "bytes")]
+    pub tries: &'a [u8],
+    /// The position that is tried now, or was tried last.
     pub target: u32,
-    /// How many tries have been judged.
+    /// How many tries have been judged that sent something.
     pub judged: u32,
+}
+
+/// One place to send the request to: a target of a model, by their indices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub model: u32,
+    pub target: u32,
+}
+
+impl Step {
+    /// What it stands for.
+    pub fn target(self, config: &Config) -> Result<&Target, BadTicket> {
+        config.model(self.model).and_then(|model| model.target(self.target)).ok_or(BadTicket)
+    }
 }
 
 /// Where the caller is written.
@@ -99,8 +124,24 @@ impl Exchange<'_> {
     /// Looks the indices up.
     pub fn parties<'c>(&self, config: &'c Config) -> Result<Parties<'c>, BadTicket> {
         let model = config.model(self.model).ok_or(BadTicket)?;
-        let target = model.target(self.target).ok_or(BadTicket)?;
-        Ok(Parties { caller: self.caller(config)?, model, target })
+        Ok(Parties { caller: self.caller(config)?, model, target: self.step(self.target)?.target(config)? })
+    }
+
+    /// The step at a position.
+    pub fn step(&self, position: u32) -> Result<Step, BadTicket> {
+        let steps: Vec<Step> = read(self.plan)?;
+        usize::try_from(position).ok().and_then(|position| steps.get(position)).copied().ok_or(BadTicket)
+    }
+
+    /// How many positions there are.
+    pub fn positions(&self) -> Result<u32, BadTicket> {
+        let steps: Vec<Step> = read(self.plan)?;
+        u32::try_from(steps.len()).map_err(|_| BadTicket)
+    }
+
+    /// What came of the targets so far.
+    pub fn tries(&self) -> Result<Tries, BadTicket> {
+        if self.tries.is_empty() { Ok(Tries::default()) } else { read(self.tries) }
     }
 
     /// Who calls.
@@ -111,14 +152,20 @@ impl Exchange<'_> {
         }
     }
 
-    /// What was held.
-    pub fn held(&self) -> Amounts {
-        Amounts { requests: 1, tokens: self.held_tokens, money: self.held_money }
+    /// What must be held for a target of this price.
+    pub fn amounts(&self, price: &Price) -> Amounts {
+        let tokens = self.input_estimate.saturating_add(self.held_output);
+        Amounts { requests: 1, tokens, money: price.bound(self.input_bound, self.held_output) }
+    }
+
+    /// The price that is held for.
+    pub fn held_price<'c>(&self, config: &'c Config) -> Result<&'c Price, BadTicket> {
+        Ok(&self.step(self.held_for)?.target(config)?.price)
     }
 }
 
 /// Changes with the layout of what follows it.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Version and fingerprint.
 const PREFIX: usize = 1 + size_of::<u64>();

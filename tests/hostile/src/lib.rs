@@ -211,7 +211,7 @@ impl GuestGateway for Hostile {
                 upstream: self.upstream.clone(),
                 path: "/chat/completions".into(),
                 edits,
-                amounts: Vec::new(),
+                holding: None,
                 breaker: None,
             }],
         })
@@ -237,7 +237,7 @@ impl GuestGateway for Hostile {
             (_, Piece::Broken(_)) => Output::Stop(Vec::new()),
             _ => Output::Pass,
         };
-        Fed { ticket: None, output, hold: None }
+        Fed { ticket: None, output, holding: None }
     }
 
     fn settle(&self, ticket: Vec<u8>, ending: Ending) -> Settlement {

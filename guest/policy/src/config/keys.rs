@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::limits::{self, Allowed, FIELDS};
+use super::limits::{self, Allowed, FIELDS, MOST_TAGS};
 use super::models::{Declared, Model};
 use super::scopes::Scopes;
 use super::value::instant;
@@ -22,6 +22,8 @@ pub struct Key {
     pub allowed: Allowed,
     /// How urgent its requests are.
     pub priority: Priority,
+    /// Words that routes can ask for.
+    pub tags: Vec<String>,
     /// From when on it is no longer valid: milliseconds since the epoch.
     pub expires_ms: Option<u64>,
 }
@@ -68,7 +70,7 @@ struct Reading<'r, 'd> {
 impl<'d> Reading<'_, 'd> {
     fn key(&mut self, section: &Section<'d>, problems: &mut Problems<'_>) -> Option<Key> {
         let known: Vec<&str> =
-            ["name", "digest", "models", "priority", "expires"].into_iter().chain(FIELDS).collect();
+            ["name", "digest", "models", "priority", "tags", "expires"].into_iter().chain(FIELDS).collect();
         section.only(&known, problems);
         let name = self.name(section, problems);
         let digest = digest(section, name, &mut self.digests, problems);
@@ -76,7 +78,9 @@ impl<'d> Reading<'_, 'd> {
             Some(list) => allowed(&list, self.declared, problems),
             None => Some(Allowed::All),
         };
-        let priority = section.get("priority").and_then(|node| priority(&node, problems)).unwrap_or_default();
+        let priority =
+            section.get("priority").and_then(|node| limits::priority(&node, problems)).unwrap_or_default();
+        let tags = section.get("tags").map(|list| tags(&list, problems)).unwrap_or_default();
         let expires_ms = section.get("expires").and_then(|node| instant(&node, problems));
         let own = limits::read(section, name.unwrap_or_default(), problems);
         if let Some(allowed) = &allowed {
@@ -86,7 +90,8 @@ impl<'d> Reading<'_, 'd> {
         let (name, digest, allowed) = (name?, digest?, allowed?);
         let around = path::around(name).filter_map(|scope| self.scopes.get(scope));
         let limits = around.flat_map(|scope| scope.limits.clone()).chain(own.limits).collect();
-        Some(Key { caller: Caller { name: name.to_owned(), limits }, digest, allowed, priority, expires_ms })
+        let caller = Caller { name: name.to_owned(), limits };
+        Some(Key { caller, digest, allowed, priority, tags, expires_ms })
     }
 
     fn name(&mut self, section: &Section<'d>, problems: &mut Problems<'_>) -> Option<&'d str> {
@@ -128,16 +133,19 @@ fn check_scopes(scopes: &Scopes<'_>, keys: &[Key], models: &[Model], problems: &
     }
 }
 
-fn priority(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Priority> {
-    match node.text(problems)? {
-        "urgent" => Some(Priority::Urgent),
-        "normal" => Some(Priority::Normal),
-        "batch" => Some(Priority::Batch),
-        _ => {
-            node.wrong(problems, "must be `urgent`, `normal` or `batch`");
-            None
+fn tags(list: &Node<'_>, problems: &mut Problems<'_>) -> Vec<String> {
+    let nodes = list.list(problems).unwrap_or_default();
+    if nodes.len() > MOST_TAGS {
+        list.wrong(problems, format!("must be at most {MOST_TAGS} tags"));
+    }
+    let mut tags = Vec::new();
+    for node in nodes {
+        match limits::tag(&node, problems) {
+            Some(tag) if tags.contains(&tag) => node.wrong(problems, "is listed twice"),
+            tag => tags.extend(tag),
         }
     }
+    tags
 }
 
 fn digest<'d>(

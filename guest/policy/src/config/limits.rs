@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::models::Model;
 use crate::limit::{Limit, MOST_AT_ONCE, MOST_BUDGETS};
+use crate::message::Priority;
 use crate::money::Currency;
 use tollgate_document::{DeValue, Node, Problems, Section, shown};
 
@@ -118,4 +119,36 @@ fn one_or_more<'d>(node: Node<'d>, problems: &mut Problems<'_>) -> Vec<Node<'d>>
 
 fn sound(node: &Node<'_>, limit: Result<Limit, String>, problems: &mut Problems<'_>) -> Option<Limit> {
     limit.map_err(|message| node.wrong(problems, message)).ok()
+}
+
+/// So many tags a key can have.
+pub const MOST_TAGS: usize = 16;
+
+/// Whether a text is a tag: 1 to 64 of `A-Z a-z 0-9 . _ : -`.
+pub fn is_tag(text: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(is_known)
+}
+
+/// A tag of a key.
+pub fn tag(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<String> {
+    let text = node.text(problems)?;
+    if !is_tag(text) {
+        node.wrong(problems, "a tag has 1 to 64 of `A-Z a-z 0-9 . _ : -`");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// How urgent a key's requests are.
+pub fn priority(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Priority> {
+    match node.text(problems)? {
+        "urgent" => Some(Priority::Urgent),
+        "normal" => Some(Priority::Normal),
+        "batch" => Some(Priority::Batch),
+        _ => {
+            node.wrong(problems, "must be `urgent`, `normal` or `batch`");
+            None
+        }
+    }
 }

@@ -1,13 +1,15 @@
 //! The configuration: TOML into types that cannot be wrong.
 //!
-//! Reads the policy's tables (`calendar`, `models`, `scopes`, `keys`), leaves those of the shell alone, and reports
+//! Reads the policy's tables (`calendar`, `models`, `scopes`, `keys`, `retry`, `breaker`), leaves those of the shell alone, and reports
 //! every problem of the file at once with its path and line. What comes out is sound: every target has an upstream
 //! and a price, every key a digest of its own, every path is a key or a scope, every budget has the currency of all
 //! it may meet.
 
+mod failure;
 mod keys;
 mod limits;
 mod models;
+mod routes;
 mod scopes;
 #[cfg(test)]
 mod tests;
@@ -18,12 +20,15 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use tollgate_document::{Problems, Section, parse};
 
+pub use self::failure::Retry;
 pub use self::keys::{Key, no_model};
-pub use self::limits::{Allowed, clashes};
+pub use self::limits::{Allowed, MOST_TAGS, clashes, is_tag};
 pub use self::models::{Model, Target};
+use self::routes::HeaderConditions;
+pub use self::routes::{By, When};
 use crate::calendar::Calendar;
 use crate::limit::Limit;
-use crate::message::{Problem, Settings};
+use crate::message::{Breaker, Problem, Settings};
 use crate::path;
 
 /// A sound configuration. Models and keys are known by their index, so that a ticket need not copy a name.
@@ -38,6 +43,12 @@ pub struct Config {
     scopes: BTreeMap<String, Vec<Limit>>,
     /// Where the days of budgets begin.
     pub calendar: Calendar,
+    /// How often is tried again.
+    pub retry: Retry,
+    /// When an upstream is left alone; none: never.
+    pub breaker: Option<Breaker>,
+    /// What routes ask of a request's headers.
+    pub header_conditions: HeaderConditions,
     /// Tells tickets of this configuration from those of another.
     pub fingerprint: u64,
 }
@@ -49,10 +60,16 @@ impl Config {
         let mut problems = Problems::new(settings.config);
         let root = Section::root(document.get_ref());
         let shell_tables = settings.shell_tables.iter().map(String::as_str);
-        let known: Vec<&str> =
-            ["calendar", "models", "scopes", "keys"].into_iter().chain(shell_tables).collect();
+        let known: Vec<&str> = ["calendar", "models", "scopes", "keys", "retry", "breaker"]
+            .into_iter()
+            .chain(shell_tables)
+            .collect();
         root.only(&known, &mut problems);
-        let (models, declared) = models::read(&root, &settings.upstreams, &mut problems);
+        let mut header_conditions = HeaderConditions::default();
+        let upstreams = models::Upstreams { names: &settings.upstreams, headers: &mut header_conditions };
+        let (models, declared) = models::read(&root, upstreams, &mut problems);
+        let retry = failure::retry(&root, &mut problems);
+        let breaker = failure::breaker(&root, &mut problems);
         let scopes = scopes::read(&root, &mut problems);
         let keys = keys::read(&root, &models, &declared, &scopes, &mut problems);
         let calendar = root.get("calendar").and_then(|node| node.section(&mut problems));
@@ -69,7 +86,19 @@ impl Config {
         all.extend(implied.map(|scope| (scope.to_owned(), Vec::new())));
         all.extend(scopes.into_iter().map(|(name, drafted)| (name.to_owned(), drafted.limits)));
         let fingerprint = fingerprint(settings);
-        Ok(Self { models, keys, by_name, by_digest, by_path, scopes: all, calendar, fingerprint })
+        Ok(Self {
+            models,
+            keys,
+            by_name,
+            by_digest,
+            by_path,
+            scopes: all,
+            calendar,
+            retry,
+            breaker,
+            header_conditions,
+            fingerprint,
+        })
     }
 
     /// A model by its index.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::routes::{self, By, HeaderConditions, Route, When};
 use super::value::price;
 use crate::endpoint::Kind;
 use crate::estimate::MOST_OUTPUT;
@@ -19,6 +20,8 @@ pub struct Model {
     pub max_output_tokens: u64,
     /// What it can be asked for; at least one.
     pub endpoints: Vec<Kind>,
+    /// How its targets are put in order.
+    pub route: Route,
 }
 
 /// One place where a model can be sent.
@@ -30,6 +33,22 @@ pub struct Target {
     pub model: String,
     /// What it charges.
     pub price: Price,
+    /// Its place among the upstreams that the shell can reach.
+    pub upstream_index: usize,
+    /// Its part of the requests where chance decides; at least 1.
+    pub weight: u32,
+    /// Where it is.
+    pub region: Option<String>,
+    /// What a request must be to go there.
+    pub when: When,
+}
+
+/// What targets are checked against, and what they ask of headers.
+pub struct Upstreams<'u> {
+    /// Those the shell can reach.
+    pub names: &'u [String],
+    /// Every header condition so far.
+    pub headers: &'u mut HeaderConditions,
 }
 
 impl Model {
@@ -43,6 +62,13 @@ impl Model {
 /// not a second problem.
 pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;
 
+const FIELDS: [&str; 7] = ["name", "targets", "price", "max_output_tokens", "endpoints", "route", "regions"];
+
+/// So many targets a model can have: a ticket has a bit for each.
+const MOST_TARGETS: usize = 64;
+/// The largest weight of a target.
+const MOST_WEIGHT: u64 = 1_000_000;
+
 /// Output tokens assumed where the configuration does not say.
 const MAX_OUTPUT_TOKENS: u64 = 4096;
 
@@ -51,7 +77,7 @@ const LONGEST_NAME: usize = 256;
 /// Reads every model and leaves out, with its problems, what is unsound.
 pub fn read<'d>(
     root: &Section<'d>,
-    upstreams: &[String],
+    mut upstreams: Upstreams<'_>,
     problems: &mut Problems<'_>,
 ) -> (Vec<Model>, Declared<'d>) {
     const NONE: &str = "there is no model: add a `[[models]]` table";
@@ -67,9 +93,9 @@ pub fn read<'d>(
     }
     for node in nodes.unwrap_or_default() {
         let Some(section) = node.section(problems) else { continue };
-        section.only(&["name", "targets", "price", "max_output_tokens", "endpoints"], problems);
+        section.only(&FIELDS, problems);
         let name = name(&section, &declared, problems);
-        let model = model(&section, name, upstreams, problems);
+        let model = model(&section, name, &mut upstreams, problems);
         if let Some(name) = name {
             declared.insert(name, model.as_ref().and(u32::try_from(models.len()).ok()));
         }
@@ -103,7 +129,7 @@ fn model_name<'d>(node: &Node<'d>, problems: &mut Problems<'_>) -> Option<&'d st
 fn model(
     section: &Section<'_>,
     name: Option<&str>,
-    upstreams: &[String],
+    upstreams: &mut Upstreams<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Model> {
     let own_price = section.get("price");
@@ -114,11 +140,16 @@ fn model(
         None => Some(MAX_OUTPUT_TOKENS),
     };
     let endpoints = endpoints(section, problems);
+    let route = routes::route(section, problems);
 
     let list = section.need("targets", "say where requests go", problems)?;
     let nodes = list.list(problems)?;
     if nodes.is_empty() {
         list.wrong(problems, "a model needs at least one target");
+        return None;
+    }
+    if nodes.len() > MOST_TARGETS {
+        list.wrong(problems, format!("a model has at most {MOST_TARGETS} targets"));
         return None;
     }
     let mut targets: Vec<Target> = Vec::new();
@@ -134,48 +165,67 @@ fn model(
                 "has no price: give the model or the target a `price`, or `price = \"free\"`",
             );
         }
-        let (upstream, model) = draft;
-        if targets.iter().any(|known| known.upstream == upstream && known.model == model) {
+        let is_same = |known: &Target| {
+            (&known.upstream, &known.model, &known.when) == (&draft.upstream, &draft.model, &draft.when)
+        };
+        if targets.iter().any(is_same) {
             node.wrong(problems, "is the same target as one before");
         }
         match price.or(own_price) {
-            Some(price) => targets.push(Target { upstream, model, price }),
+            Some(price) => targets.push(Target { price, ..draft }),
             None => sound = false,
         }
+    }
+    if route.by == By::Price && has_two_currencies(&targets) {
+        list.wrong(problems, "are priced in two currencies, and `route = \"price\"` cannot compare them");
     }
     let model = Model {
         name: name?.to_owned(),
         targets,
         max_output_tokens: max_output_tokens?,
         endpoints: endpoints?,
+        route,
     };
     sound.then_some(model)
 }
 
-/// Upstream and model, and the target's own price.
-type Draft = ((String, String), Option<Price>);
+fn has_two_currencies(targets: &[Target]) -> bool {
+    let mut currencies = targets.iter().filter(|target| !target.price.is_free()).map(|t| t.price.currency);
+    let first = currencies.next();
+    currencies.any(|other| Some(other) != first)
+}
+
+/// A target as if it were free, and its own price.
+type Draft = (Target, Option<Price>);
 
 fn target(
     node: &Node<'_>,
     name: Option<&str>,
-    upstreams: &[String],
+    upstreams: &mut Upstreams<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Draft> {
     let section = node.section(problems)?;
-    section.only(&["upstream", "model", "price"], problems);
+    section.only(&["upstream", "model", "price", "weight", "region", "when"], problems);
+    let when = routes::when(&section, upstreams.headers, problems);
+    let region = section.get("region").and_then(|node| routes::region(&node, problems));
+    let weight = section.get("weight").and_then(|node| node.whole(1, MOST_WEIGHT, problems));
+    let weight = weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1);
     let price = section.get("price").map(|node| price(&node, problems));
     let model = match section.get("model") {
         Some(node) => model_name(&node, problems),
         None => name,
     };
     let upstream = section.need("upstream", "the name of an upstream", problems)?;
-    let upstream = upstream_name(&upstream, upstreams, problems);
+    let upstream = upstream_name(&upstream, upstreams.names, problems);
     // A price that is there and wrong is a problem already, never the model's price instead.
     let price = match price {
         Some(price) => Some(price?),
         None => None,
     };
-    Some(((upstream?, model?.to_owned()), price))
+    let upstream = upstream?;
+    let upstream_index = upstreams.names.iter().position(|known| *known == upstream)?;
+    let model = model?.to_owned();
+    Some((Target { upstream, model, price: Price::FREE, upstream_index, weight, region, when }, price))
 }
 
 fn upstream_name(node: &Node<'_>, upstreams: &[String], problems: &mut Problems<'_>) -> Option<String> {

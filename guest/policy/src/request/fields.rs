@@ -29,6 +29,8 @@ pub struct Fields<'b> {
     pub max_completion_tokens: Option<u64>,
     /// How many there are.
     pub messages: Option<u64>,
+    /// Whether there are tools.
+    pub has_tools: bool,
     /// Whether it is there.
     pub input: bool,
     /// The text of the messages or of the input.
@@ -69,8 +71,8 @@ impl Options {
     }
 }
 
-const CHAT: [&str; 7] =
-    ["model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"];
+const CHAT: [&str; 8] =
+    ["model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools"];
 const EMBEDDINGS: [&str; 2] = ["model", "input"];
 
 const MOST_CHOICES: u64 = 128;
@@ -163,6 +165,10 @@ impl<'b> Visitor<'b> for Top<'_, 'b> {
                     "null" => Options::Null(span),
                     _ => StreamOptions { body, span, walk }.read(text)?,
                 };
+                Ok(())
+            }
+            (Kind::Chat, "tools") => {
+                fields.has_tools = matches!(map.next_value_seed(walk.any())?, Shape::Array(1..));
                 Ok(())
             }
             (Kind::Chat, "messages") | (Kind::Embeddings, "input") => {

@@ -33,6 +33,8 @@ pub struct Request<'b> {
     pub input_bound: u64,
     choices: u64,
     max_output_tokens: Option<u64>,
+    /// Whether it brings tools.
+    pub has_tools: bool,
 }
 
 /// A part of the body, in bytes.
@@ -72,6 +74,7 @@ impl<'b> Request<'b> {
             input_bound,
             choices: fields.choices.unwrap_or(1),
             max_output_tokens: fields.max_tokens.max(fields.max_completion_tokens),
+            has_tools: fields.has_tools,
         })
     }
 

@@ -7,7 +7,7 @@ const BODY: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"He
 /// The verdict on the last target.
 fn last(outcome: Outcome) -> Verdict {
     let gateway = gateway();
-    gateway.judge(&admitted(&gateway, BODY).ticket, &attempt(1, outcome)).expect("its own ticket").verdict
+    gateway.judge(&admitted(&gateway, BODY).ticket, &last_attempt(outcome)).expect("its own ticket").verdict
 }
 
 fn replied(outcome: Outcome) -> (u16, String) {

@@ -138,7 +138,7 @@ fn endings_charge_what_they_say() {
     assert_eq!((&amounts, usage.input_tokens, usage.output_tokens), (&held, 11, 100));
 
     let verdict = gateway
-        .judge(&admitted.ticket, &attempt(1, Outcome::Fault(Fault::Closed)))
+        .judge(&admitted.ticket, &last_attempt(Outcome::Fault(Fault::Closed)))
         .expect("a ticket")
         .verdict;
     let Verdict::Reply { ticket, reply } = verdict else { panic!("{verdict:?}") };

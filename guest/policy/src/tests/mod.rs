@@ -97,6 +97,11 @@ pub fn attempt(target: u32, outcome: Outcome) -> Attempt {
     Attempt { target, number: target + 1, outcome, standings, now_ms: NOW, random: 0, load: Load::default() }
 }
 
+/// An attempt after which nothing is tried any more.
+pub fn last_attempt(outcome: Outcome) -> Attempt {
+    Attempt { number: 3, ..attempt(1, outcome) }
+}
+
 pub fn relayed(gateway: &Gateway, ticket: &[u8], outcome: Outcome) -> Ticket {
     match gateway.judge(ticket, &attempt(0, outcome)).expect("its own ticket").verdict {
         Verdict::Relay { ticket, .. } => ticket,

@@ -119,7 +119,7 @@ fn an_end_that_lacks_only_a_blank_line_is_forgiven_after_done() {
 fn events_are_no_answer_to_a_client_that_wants_none() {
     let gateway = gateway();
     let body = r#"{"model":"gpt-4o","messages":[{}],"stream":false}"#;
-    let attempt = attempt(1, answer(200, "text/event-stream", None));
+    let attempt = last_attempt(answer(200, "text/event-stream", None));
     let verdict = gateway.judge(&admitted(&gateway, body).ticket, &attempt).expect("its own ticket").verdict;
     assert!(matches!(verdict, Verdict::Reply { reply, .. } if reply.status == 502));
 }
