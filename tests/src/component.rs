@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
     Admission, Admitted, Attempt, Breaker, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Health,
-    Holding, Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem,
-    Reply, Rule, Settings, Settlement, Surroundings, Target, Usage, Verdict,
+    Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem, Reply, Rule,
+    Settings, Settlement, Surroundings, Target, Usage, Verdict,
 };
 
 use crate::policy::{Headers, Limits, Load, Loaded, Policy, Trap};
@@ -110,7 +110,6 @@ impl Policy for Called {
 
     fn judge(&mut self, ticket: &[u8], attempt: &Attempt) -> Result<Judgement, Trap> {
         let headers;
-        let list;
         let outcome = match &attempt.outcome {
             Outcome::Fault(why) => wit::Outcome::Fault(fault(*why)),
             Outcome::Answer(answer) => {
@@ -120,11 +119,6 @@ impl Policy for Called {
                     headers: &headers,
                     body: answer.body.as_deref(),
                 })
-            }
-            Outcome::Limited(Limited { claim, retry_after_ms, standings: all }) => {
-                list = standings(all);
-                let (claim, retry_after_ms) = (*claim, *retry_after_ms);
-                wit::Outcome::Limited(wit::Limited { claim, retry_after_ms, standings: &list })
             }
             Outcome::Tripped(wait_ms) => wit::Outcome::Tripped(*wait_ms),
         };
@@ -164,7 +158,6 @@ impl Policy for Called {
             Piece::Chunk(bytes) => wit::Piece::Chunk(bytes),
             Piece::End => wit::Piece::End,
             Piece::Broken(why) => wit::Piece::Broken(fault(why)),
-            Piece::Limited => wit::Piece::Limited,
         };
         let fed = self.call(|policy| policy.feed(ticket, piece))?;
         let output = match fed.output {
@@ -172,7 +165,7 @@ impl Policy for Called {
             wit::Output::Replace(bytes) => Output::Replace(bytes),
             wit::Output::Stop(bytes) => Output::Stop(bytes),
         };
-        Ok(Fed { ticket: fed.ticket, output, holding: fed.holding.map(holding) })
+        Ok(Fed { ticket: fed.ticket, output })
     }
 
     fn settle(&mut self, ticket: &[u8], ending: Ending) -> Result<Settlement, Trap> {
@@ -260,17 +253,12 @@ fn target(target: wit::Target) -> Target {
         upstream: target.upstream,
         path: target.path,
         edits: target.edits.into_iter().map(edit).collect(),
-        holding: target.holding.map(holding),
         breaker: target.breaker.map(|wit::Breaker { failures, open_ms, probe_ms }| Breaker {
             failures,
             open_ms,
             probe_ms,
         }),
     }
-}
-
-fn holding(holding: wit::Holding) -> Holding {
-    Holding { amounts: holding.amounts, usage: usage(holding.usage) }
 }
 
 fn fault(fault: Fault) -> wit::Fault {

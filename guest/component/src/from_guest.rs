@@ -70,19 +70,13 @@ impl From<policy::Edit> for wit::Edit {
 }
 
 impl From<policy::Target> for wit::Target {
-    fn from(policy::Target { upstream, path, edits, holding, breaker }: policy::Target) -> Self {
+    fn from(policy::Target { upstream, path, edits, breaker }: policy::Target) -> Self {
         let breaker = breaker.map(|policy::Breaker { failures, open_ms, probe_ms }| wit::Breaker {
             failures,
             open_ms,
             probe_ms,
         });
-        Self { upstream, path, edits: all(edits), holding: holding.map(Into::into), breaker }
-    }
-}
-
-impl From<policy::Holding> for wit::Holding {
-    fn from(policy::Holding { amounts, usage }: policy::Holding) -> Self {
-        Self { amounts, usage: usage.into() }
+        Self { upstream, path, edits: all(edits), breaker }
     }
 }
 
@@ -127,13 +121,13 @@ impl From<policy::Judgement> for wit::Judgement {
 }
 
 impl From<policy::Fed> for wit::Fed {
-    fn from(policy::Fed { ticket, output, holding }: policy::Fed) -> Self {
+    fn from(policy::Fed { ticket, output }: policy::Fed) -> Self {
         let output = match output {
             policy::Output::Pass => wit::Output::Pass,
             policy::Output::Replace(bytes) => wit::Output::Replace(bytes),
             policy::Output::Stop(bytes) => wit::Output::Stop(bytes),
         };
-        Self { ticket, output, holding: holding.map(Into::into) }
+        Self { ticket, output }
     }
 }
 

@@ -63,7 +63,6 @@ impl From<wit::Outcome> for policy::Outcome {
                 Self::Answer(policy::Answer { status, headers: all(headers), body })
             }
             wit::Outcome::Fault(fault) => Self::Fault(fault.into()),
-            wit::Outcome::Limited(limited) => Self::Limited(limited.into()),
             wit::Outcome::Tripped(wait_ms) => Self::Tripped(wait_ms),
         }
     }

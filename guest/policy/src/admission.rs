@@ -1,19 +1,18 @@
 //! What it takes to admit a request: a model the caller may use, targets in order, and claims that cover the worst case
-//! at the first of them.
+//! at the dearest of them.
 //!
 //! Nothing is reserved or sent here. Tokens are held by estimate, money by bound: a budget must never be crossed,
-//! so no text may cost more than what is held for it. A target that could cost more than the first says what must be
-//! held before it is tried.
+//! so no text may cost more than what is held for it, wherever it is sent.
 
 use crate::claim::{Amounts, Caller};
 use crate::config::{Allowed, Config};
 use crate::endpoint::Kind;
-use crate::message::{Admitted, Holding, Priority, Surroundings, Target, Usage};
+use crate::message::{Admitted, Priority, Surroundings, Target, Usage};
 use crate::money::{MOST_MONEY, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
 use crate::route::{self, Facts};
-use crate::ticket::{BadTicket, Exchange, Stage, Who, encoded};
+use crate::ticket::{Exchange, Stage, Who, encoded};
 
 /// Who asks to be admitted.
 pub struct Asker<'a> {
@@ -73,34 +72,29 @@ pub fn admit(
         judged: 0,
     };
     let mut targets = Vec::with_capacity(plan.len());
-    let mut first = None;
-    for step in &plan {
+    let mut dearest: Option<(u32, Price, Amounts)> = None;
+    for (position, step) in (0..).zip(&plan) {
         // The plan was made of this very configuration.
         let Ok(target) = step.target(config) else { continue };
         let amounts = exchange.amounts(&target.price);
-        let (_, claimed) = *first.get_or_insert((target.price, amounts));
-        let holding = || holding(&exchange, asker.caller, &model.name, &target.price);
+        if dearest.as_ref().is_none_or(|(.., most)| amounts.money > most.money) {
+            dearest = Some((position, target.price, amounts));
+        }
         targets.push(Target {
             upstream: target.upstream.clone(),
             path: kind.upstream_path().to_owned(),
             edits: request.edits(&target.model),
-            holding: (amounts.money > claimed.money).then(holding),
             breaker: config.breaker,
         });
     }
-    let (price, claimed) = first.ok_or_else(|| Refusal::NoRoute(model.name.clone()))?;
+    let (held_for, price, claimed) = dearest.ok_or_else(|| Refusal::NoRoute(model.name.clone()))?;
+    let exchange = Exchange { held_for, ..exchange };
     Ok(Admitted {
         ticket: Stage::Trying(exchange).seal(config),
         claims: asker.caller.claims(&config.calendar, &claimed, around.now_ms),
         targets,
         usage: unsettled(&exchange, asker.caller, &model.name, &price, &claimed),
     })
-}
-
-/// What must be held for a target of this price.
-pub fn holding(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Price) -> Holding {
-    let amounts = exchange.amounts(price);
-    Holding { usage: unsettled(exchange, caller, model, price, &amounts), amounts: caller.amounts(&amounts) }
 }
 
 /// The row of an exchange that nobody settles: these amounts are held for it, at this price.
@@ -118,19 +112,5 @@ fn unsettled(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Pric
         charge: held.money.min(MOST_MONEY),
         currency: price.currency.as_str().to_owned(),
         price: price.shown(),
-    }
-}
-
-impl Exchange<'_> {
-    /// The position, among those that were sent to and this one, whose price must be held: the dearest.
-    pub fn dearest(&self, config: &Config, among: impl Fn(u32) -> bool) -> Result<u32, BadTicket> {
-        let mut dearest = (0, 0);
-        for position in 0..self.positions()? {
-            let money = self.amounts(&self.step(position)?.target(config)?.price).money;
-            if among(position) && money > dearest.1 {
-                dearest = (position, money);
-            }
-        }
-        Ok(dearest.0)
     }
 }

@@ -5,7 +5,6 @@
 
 use crate::answer::{self, Failure, Reading};
 use crate::config::Config;
-use crate::failure;
 use crate::message::{Attempt, Header, Health, Judgement, Outcome, Verdict};
 use crate::meter::Meter;
 use crate::rates;
@@ -47,8 +46,13 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
             Reading::Failure(failure) => failure,
         },
         Outcome::Fault(fault) => (*fault).into(),
-        Outcome::Limited(limited) => unsent(failure::of_limit(&parties.caller, limited)?),
-        Outcome::Tripped(wait_ms) => unsent(Refusal::UpstreamsTripped { retry_after_ms: *wait_ms }),
+        Outcome::Tripped(wait_ms) => Failure {
+            refusal: Refusal::UpstreamsTripped { retry_after_ms: *wait_ms },
+            elsewhere: true,
+            again: true,
+            readable: false,
+            health: Health::Unknown,
+        },
     };
 
     let health = failure.health;
@@ -56,46 +60,32 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
     match &attempt.outcome {
         Outcome::Answer(answer) => tries.sent(attempt.target, answer::asks_until(answer, attempt.now_ms)),
         Outcome::Fault(_) => tries.sent(attempt.target, None),
-        Outcome::Limited(_) => tries.shut(attempt.target, None),
-        Outcome::Tripped(wait_ms) => tries.shut(attempt.target, Some(*wait_ms)),
+        Outcome::Tripped(wait_ms) => tries.shut(attempt.target, *wait_ms),
     }
+    let soonest = tries.opens_in_ms;
     let next = tries.next(&config.retry, exchange.positions()?, attempt, failure.again);
     let next = next.filter(|_| failure.elsewhere);
     let tries = encoded(&tries);
     let exchange = Exchange { tries: &tries, ..exchange };
     if let Some(Next { position, after_ms }) = next {
-        let verdict = retry(config, &exchange, position, after_ms)?;
-        return Ok(Judgement { verdict, health });
+        let ticket = Stage::Trying(Exchange { target: position, ..exchange }).seal(config);
+        return Ok(Judgement { verdict: Verdict::Retry { ticket, target: position, after_ms }, health });
     }
     let verdict = if failure.readable {
         relay(Stage::Failed(exchange), false)
     } else {
         let mut headers = waits(&failure.refusal, &attempt.outcome);
         rates::add(&mut headers, &parties.caller.limits, &attempt.standings);
+        let refusal = match (failure.refusal, soonest) {
+            (Refusal::UpstreamsTripped { .. }, Some(retry_after_ms)) => {
+                Refusal::UpstreamsTripped { retry_after_ms }
+            }
+            (refusal, _) => refusal,
+        };
         let ticket = Stage::Failed(exchange).seal(config);
-        Verdict::Reply { ticket, reply: failure.refusal.reply(headers) }
+        Verdict::Reply { ticket, reply: refusal.reply(headers) }
     };
     Ok(Judgement { verdict, health })
-}
-
-/// A try that did not come to send anything.
-fn unsent(refusal: Refusal) -> Failure {
-    Failure { refusal, elsewhere: true, again: true, readable: false, health: Health::Unknown }
-}
-
-/// Goes on at a position. From now on its price may be held.
-fn retry(
-    config: &Config,
-    exchange: &Exchange<'_>,
-    position: u32,
-    after_ms: u64,
-) -> Result<Verdict, BadTicket> {
-    let tries = exchange.tries()?;
-    let held_for =
-        exchange.dearest(config, |other| other == 0 || other == position || tries.has_sent(other))?;
-    let exchange = Exchange { target: position, held_for, ..*exchange };
-    let ticket = Stage::Trying(exchange).seal(config);
-    Ok(Verdict::Retry { ticket, target: position, after_ms })
 }
 
 /// Who gave the answer, and after how many tries.

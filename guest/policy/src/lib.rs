@@ -192,12 +192,10 @@ impl Gateway {
         match &mut stage {
             Stage::Relaying { meter, .. } => {
                 let output = stream::feed(meter, piece);
-                Ok(Fed { ticket: Some(stage.seal(&self.config)), output, holding: None })
+                Ok(Fed { ticket: Some(stage.seal(&self.config)), output })
             }
             // Nothing more is to be learnt from this answer: `inspect` was false.
-            Stage::Relayed(..) | Stage::Failed(_) => {
-                Ok(Fed { ticket: None, output: Output::Pass, holding: None })
-            }
+            Stage::Relayed(..) | Stage::Failed(_) => Ok(Fed { ticket: None, output: Output::Pass }),
             _ => Err(BadTicket),
         }
     }

@@ -152,19 +152,8 @@ pub struct Target {
     pub path: String,
     /// Changes to the client's body.
     pub edits: Vec<Edit>,
-    /// What must be held before; none: what was claimed.
-    pub holding: Option<Holding>,
     /// The upstream's breaker.
     pub breaker: Option<Breaker>,
-}
-
-/// What must be held: record `holding`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding {
-    /// Units of each claim: totals.
-    pub amounts: Vec<u64>,
-    /// The row of the books if nobody ever settles the exchange.
-    pub usage: Usage,
 }
 
 /// Record `admitted`.
@@ -221,8 +210,6 @@ pub enum Outcome {
     Answer(Answer),
     /// None.
     Fault(Fault),
-    /// More units were needed and not granted.
-    Limited(Limited),
     /// The breaker let nobody pass; milliseconds until it may be asked again.
     Tripped(u64),
 }
@@ -336,8 +323,6 @@ pub enum Piece<'a> {
     End,
     /// The body is not complete and will not be.
     Broken(Fault),
-    /// More units were asked for and not granted.
-    Limited,
 }
 
 /// What the client gets for a piece: variant `output`.
@@ -358,8 +343,6 @@ pub struct Fed {
     pub ticket: Option<Ticket>,
     /// What the client gets.
     pub output: Output,
-    /// What must be held before the next piece, if more than now.
-    pub holding: Option<Holding>,
 }
 
 /// How an exchange ended: enum `ending`.

@@ -17,7 +17,6 @@ pub fn feed(meter: &mut Meter<'_>, piece: Piece<'_>) -> Output {
             Finish::Half => broken(meter, Fault::Closed),
         },
         Piece::Broken(fault) => broken(meter, fault),
-        Piece::Limited => broken(meter, Fault::Closed),
     }
 }
 

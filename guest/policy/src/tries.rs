@@ -23,9 +23,9 @@ const FREE_RETRIES: u64 = 3;
 pub struct Tries {
     /// One bit for each that was sent to.
     sent: u64,
-    /// One bit for each that nothing could be sent to: its breaker is open, or it needs more than can be held.
+    /// One bit for each whose breaker is open.
     shut: u64,
-    /// The shortest time an open breaker named, in milliseconds.
+    /// The shortest time one of them stays so, in milliseconds.
     pub opens_in_ms: Option<u64>,
     /// Instants before which a target asked to be left alone: position, milliseconds since the epoch.
     asked: Vec<(u32, u64)>,
@@ -51,13 +51,10 @@ impl Tries {
         self.asked.extend(until_ms.map(|until_ms| (position, until_ms)));
     }
 
-    /// Notes that nothing could be sent there; a breaker says for how long.
-    pub fn shut(&mut self, position: u32, for_ms: Option<u64>) {
+    /// Notes that its breaker lets nobody pass for so long.
+    pub fn shut(&mut self, position: u32, for_ms: u64) {
         self.shut |= bit(position);
-        self.opens_in_ms = match (self.opens_in_ms, for_ms) {
-            (Some(known), Some(new)) => Some(known.min(new)),
-            (known, new) => known.or(new),
-        };
+        self.opens_in_ms = Some(self.opens_in_ms.map_or(for_ms, |known| known.min(for_ms)));
     }
 
     /// Where to go on after this attempt. `again` tells whether the same targets may be tried once more.
@@ -166,8 +163,7 @@ mod tests {
                         number += 1;
                         tries.sent(position, time.map(|time| 1_000_000 + time));
                     }
-                    1 => tries.shut(position, time),
-                    _ => tries.shut(position, None),
+                    _ => tries.shut(position, time.unwrap_or(0)),
                 }
                 let Some(next) = tries.next(&retry, positions, &attempt(number, QUIET), true) else {
                     prop_assert!(steps <= positions + attempts);

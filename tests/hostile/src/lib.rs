@@ -211,7 +211,6 @@ impl GuestGateway for Hostile {
                 upstream: self.upstream.clone(),
                 path: "/chat/completions".into(),
                 edits,
-                holding: None,
                 breaker: None,
             }],
         })
@@ -237,7 +236,7 @@ impl GuestGateway for Hostile {
             (_, Piece::Broken(_)) => Output::Stop(Vec::new()),
             _ => Output::Pass,
         };
-        Fed { ticket: None, output, holding: None }
+        Fed { ticket: None, output }
     }
 
     fn settle(&self, ticket: Vec<u8>, ending: Ending) -> Settlement {

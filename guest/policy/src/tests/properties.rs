@@ -141,7 +141,6 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
     let outcome = prop_oneof![
         4 => answered,
         1 => any_fault().prop_map(Outcome::Fault),
-        1 => any_limited().prop_map(Outcome::Limited),
         1 => any::<u64>().prop_map(Outcome::Tripped),
     ];
     let moment = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>());
@@ -184,7 +183,7 @@ fn everything(
     let _ = gateway.admit(ticket, None, bytes, &at(u64::MAX));
     let _ = gateway.admit(ticket, Some(&principal()), bytes, &at(u64::MAX));
     let _ = gateway.judge(ticket, attempt);
-    for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed), Piece::Limited] {
+    for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed)] {
         if let Ok(Fed { ticket: Some(ticket), .. }) = gateway.feed(ticket, piece) {
             // Pieces do not look at the exchange inside: a ticket forged there is found out only here.
             let _ = gateway.settle(&ticket, ending);
