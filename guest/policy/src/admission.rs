@@ -5,7 +5,7 @@
 //! so no text may cost more than what is held for it, wherever it is sent.
 
 use crate::claim::{Amounts, Caller};
-use crate::config::{Allowed, Config};
+use crate::config::{Allowed, Config, Model};
 use crate::endpoint::Kind;
 use crate::message::{Admitted, Priority, Surroundings, Target, Usage};
 use crate::money::{MOST_MONEY, Price};
@@ -34,13 +34,13 @@ pub fn admit(
     body: &[u8],
     around: &Surroundings,
 ) -> Result<Admitted, Refusal> {
-    let request = Request::read(kind, body)?;
-    let usable = config.model_named(&request.model).filter(|(index, _)| asker.allowed.contains(*index));
-    // The same whether there is no such model or another key has it.
-    let (model_index, model) = usable.ok_or_else(|| Refusal::UnknownModel(brief(&request.model)))?;
-    if !model.endpoints.contains(&kind) {
-        return Err(Refusal::WrongEndpoint { model: model.name.clone(), path: kind.client_path() });
-    }
+    let mut found = None;
+    let request = Request::read(kind, body, |name| {
+        let (index, model) = usable(config, asker, kind, name)?;
+        found = Some((index, model));
+        Ok(&model.parameters)
+    })?;
+    let (model_index, model) = found.ok_or_else(|| Refusal::UnknownModel(brief(&request.model)))?;
 
     let held_output = request.output_bound(kind, model.max_output_tokens)?;
     let facts = Facts {
@@ -95,6 +95,22 @@ pub fn admit(
         targets,
         usage: unsettled(&exchange, asker.caller, &model.name, &price, &claimed),
     })
+}
+
+/// A model that the caller may use for this.
+fn usable<'c>(
+    config: &'c Config,
+    asker: &Asker<'_>,
+    kind: Kind,
+    name: &str,
+) -> Result<(u32, &'c Model), Refusal> {
+    let usable = config.model_named(name).filter(|(index, _)| asker.allowed.contains(*index));
+    // The same whether there is no such model or another key has it.
+    let (index, model) = usable.ok_or_else(|| Refusal::UnknownModel(brief(name)))?;
+    if !model.endpoints.contains(&kind) {
+        return Err(Refusal::WrongEndpoint { model: model.name.clone(), path: kind.client_path() });
+    }
+    Ok((index, model))
 }
 
 /// The row of an exchange that nobody settles: these amounts are held for it, at this price.

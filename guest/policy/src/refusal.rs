@@ -3,11 +3,16 @@
 //! The shape and the words are OpenAI's, because OpenAI's SDKs read them. A message says what was wrong and how to
 //! mend it, repeats no more than a name of the client's, and never a key.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::message::{Fault, Header, Reply, Unit};
 use crate::rates::wait;
 use crate::request::MOST_DEPTH;
+
+/// A path into the body: `messages[2].role`.
+pub type Param = Cow<'static, str>;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +37,20 @@ pub enum Refusal {
     TooManyKeys,
     DuplicateKey(String),
     FoldedKey { key: String, meant: &'static str },
-    Missing(&'static str),
-    WrongType { param: &'static str, expected: &'static str },
-    Empty { param: &'static str, what: &'static str },
-    BelowMinimum { param: &'static str, least: u64 },
-    AboveMaximum { param: &'static str, most: u64 },
+    Missing(Param),
+    WrongType { param: Param, expected: &'static str },
+    Empty { param: Param, what: &'static str },
+    BelowMinimum { param: Param, least: i64 },
+    AboveMaximum { param: Param, most: i64 },
+    DecimalBelow { param: Param, least: String, got: String },
+    DecimalAbove { param: Param, most: String, got: String },
+    TooMany { param: Param, most: usize, got: usize },
+    TooLong { param: Param, most: usize },
+    NoChoice { param: Param, got: String, known: &'static [&'static str] },
+    Invalid { param: Param, why: String },
+    // What the model does not take.
+    Unsupported { param: &'static str, instead: Option<&'static str> },
+    UnsupportedValue { param: Param, value: String },
     // What the ledger says.
     RateLimited { unit: Unit, limit: String, retry_after_ms: u64 },
     NeverFits { unit: Unit, limit: String },
@@ -91,6 +105,13 @@ impl Refusal {
             Self::Empty { .. } => (400, INVALID, "invalid_value"),
             Self::BelowMinimum { .. } => (400, INVALID, "integer_below_min_value"),
             Self::AboveMaximum { .. } => (400, INVALID, "integer_above_max_value"),
+            Self::DecimalBelow { .. } => (400, INVALID, "decimal_below_min_value"),
+            Self::DecimalAbove { .. } => (400, INVALID, "decimal_above_max_value"),
+            Self::TooMany { .. } => (400, INVALID, "array_above_max_length"),
+            Self::TooLong { .. } => (400, INVALID, "string_above_max_length"),
+            Self::NoChoice { .. } | Self::Invalid { .. } => (400, INVALID, "invalid_value"),
+            Self::Unsupported { .. } => (400, INVALID, "unsupported_parameter"),
+            Self::UnsupportedValue { .. } => (400, INVALID, "unsupported_value"),
             Self::RateLimited { unit, .. } | Self::NeverFits { unit, .. } => {
                 (429, unit_name(*unit), "rate_limit_exceeded")
             }
@@ -123,7 +144,15 @@ impl Refusal {
             | Self::WrongType { param, .. }
             | Self::Empty { param, .. }
             | Self::BelowMinimum { param, .. }
-            | Self::AboveMaximum { param, .. } => Some(param),
+            | Self::AboveMaximum { param, .. }
+            | Self::DecimalBelow { param, .. }
+            | Self::DecimalAbove { param, .. }
+            | Self::TooMany { param, .. }
+            | Self::TooLong { param, .. }
+            | Self::NoChoice { param, .. }
+            | Self::Invalid { param, .. }
+            | Self::UnsupportedValue { param, .. } => Some(param),
+            Self::Unsupported { param, .. } => Some(param),
             _ => None,
         }
     }
@@ -176,6 +205,33 @@ impl Refusal {
             }
             Self::AboveMaximum { param, most } => {
                 format!("Invalid '{param}': integer above maximum value. Expected a value <= {most}.")
+            }
+            Self::DecimalBelow { param, least, got } => format!(
+                "Invalid '{param}': decimal below minimum value. Expected a value >= {least}, but got {got} instead."
+            ),
+            Self::DecimalAbove { param, most, got } => format!(
+                "Invalid '{param}': decimal above maximum value. Expected a value <= {most}, but got {got} instead."
+            ),
+            Self::TooMany { param, most, got } => format!(
+                "Invalid '{param}': array too long. Expected an array with maximum length {most}, but got an array \
+                 with length {got} instead."
+            ),
+            Self::TooLong { param, most } => format!(
+                "Invalid '{param}': string too long. Expected a string with maximum length {most}."
+            ),
+            Self::NoChoice { param, got, known } => {
+                let known: Vec<String> = known.iter().map(|value| format!("'{value}'")).collect();
+                format!("Invalid value for '{param}': '{got}'. Supported values are: {}.", known.join(", "))
+            }
+            Self::Invalid { param, why } => format!("Invalid '{param}': {why}."),
+            Self::Unsupported { param, instead: Some(instead) } => format!(
+                "Unsupported parameter: '{param}' is not supported with this model. Use '{instead}' instead."
+            ),
+            Self::Unsupported { param, instead: None } => {
+                format!("Unsupported parameter: '{param}' is not supported with this model.")
+            }
+            Self::UnsupportedValue { param, value } => {
+                format!("Unsupported value: '{param}' does not support {value} with this model.")
             }
             Self::RateLimited { limit, retry_after_ms, .. } => {
                 format!("Rate limit reached: {limit}. Please try again in {}.", wait(*retry_after_ms))

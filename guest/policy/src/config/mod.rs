@@ -9,6 +9,7 @@ mod failure;
 mod keys;
 mod limits;
 mod models;
+mod parameters;
 mod routes;
 mod scopes;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::failure::Retry;
 pub use self::keys::{Key, no_model};
 pub use self::limits::{Allowed, MOST_TAGS, clashes, is_tag};
 pub use self::models::{Model, Target};
+pub use self::parameters::{Action, Parameters, Rule};
 use self::routes::HeaderConditions;
 pub use self::routes::{By, When};
 use crate::calendar::Calendar;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::parameters::{self, Parameters};
 use super::routes::{self, By, HeaderConditions, Route, When};
 use super::value::price;
 use crate::endpoint::Kind;
@@ -22,6 +23,8 @@ pub struct Model {
     pub endpoints: Vec<Kind>,
     /// How its targets are put in order.
     pub route: Route,
+    /// What it does not take.
+    pub parameters: Parameters,
 }
 
 /// One place where a model can be sent.
@@ -62,7 +65,8 @@ impl Model {
 /// not a second problem.
 pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;
 
-const FIELDS: [&str; 7] = ["name", "targets", "price", "max_output_tokens", "endpoints", "route", "regions"];
+const FIELDS: [&str; 8] =
+    ["name", "targets", "price", "max_output_tokens", "endpoints", "route", "regions", "parameters"];
 
 /// So many targets a model can have: a ticket has a bit for each.
 const MOST_TARGETS: usize = 64;
@@ -141,6 +145,7 @@ fn model(
     };
     let endpoints = endpoints(section, problems);
     let route = routes::route(section, problems);
+    let parameters = parameters::read(section, problems);
 
     let list = section.need("targets", "say where requests go", problems)?;
     let nodes = list.list(problems)?;
@@ -185,6 +190,7 @@ fn model(
         max_output_tokens: max_output_tokens?,
         endpoints: endpoints?,
         route,
+        parameters,
     };
     sound.then_some(model)
 }

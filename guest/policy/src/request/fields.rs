@@ -3,17 +3,21 @@
 //! Scalars are read as the raw text of their value, which also says where they stand: its address in the body.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Span;
+use super::check::{Check, scalar, too_many_inputs};
+use super::schema::{self, Field, Type};
 use super::walk::{Shape, Walk};
 use crate::endpoint::Kind;
-use crate::estimate::{MOST_OUTPUT, Text};
+use crate::estimate::Text;
 use crate::message::Edit;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, brief};
 
 /// What was found.
 #[derive(Default)]
@@ -29,6 +33,8 @@ pub struct Fields<'b> {
     pub max_completion_tokens: Option<u64>,
     /// How many there are.
     pub messages: Option<u64>,
+    /// Where the array of messages begins.
+    pub messages_at: Option<Span>,
     /// Whether there are tools.
     pub has_tools: bool,
     /// Whether it is there.
@@ -37,6 +43,24 @@ pub struct Fields<'b> {
     pub text: Text,
     /// How many numbers stand in the input.
     pub numbers: u64,
+    /// The parameters that are there and not null, without the messages and the input, in their order.
+    pub members: Vec<Member<'b>>,
+    /// How many fields the body has.
+    pub count: usize,
+    /// Where `developer` stands as a role.
+    pub developers: Vec<Span>,
+    /// The kinds of parts in messages that are not text.
+    pub media: BTreeSet<&'static str>,
+}
+
+/// A parameter as the client wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'b> {
+    pub field: &'static Field,
+    /// Its place among all fields, from 0.
+    pub order: usize,
+    pub value: Span,
+    pub text: &'b str,
 }
 
 /// What `stream_options` says about usage, and where it would have to say it.
@@ -71,12 +95,6 @@ impl Options {
     }
 }
 
-const CHAT: [&str; 8] =
-    ["model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools"];
-const EMBEDDINGS: [&str; 2] = ["model", "input"];
-
-const MOST_CHOICES: u64 = 128;
-
 impl<'b> Fields<'b> {
     /// Reads the body of a request.
     pub fn read(kind: Kind, body: &'b str) -> Result<Self, Refusal> {
@@ -84,63 +102,106 @@ impl<'b> Fields<'b> {
             return Err(Refusal::NotJson("it is not a JSON object".into()));
         }
         let mut fields = Self::default();
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(body);
         let mut json = serde_json::Deserializer::from_str(body);
         json.disable_recursion_limit();
-        let top = Top { kind, body, walk: &mut walk, fields: &mut fields };
+        let top = Top { kind, walk: &mut walk, fields: &mut fields };
         let read = json.deserialize_any(top).and_then(|()| json.end());
         match (walk.refusal, read) {
             (Some(refusal), _) => Err(refusal),
             (None, Err(error)) => Err(Refusal::NotJson(error.to_string())),
-            (None, Ok(())) => Ok(fields),
+            (None, Ok(())) => {
+                (fields.developers, fields.media) = (walk.said.developers, walk.said.all_media);
+                fields.check_together(&walk.said.functions)?;
+                Ok(fields)
+            }
         }
     }
 
-    /// A field whose value is read as raw text.
-    fn scalar(&mut self, key: &str, text: &'b str, span: Span) -> Result<(), Refusal> {
-        match key {
-            "model" => {
-                let name = string(text).ok_or(Refusal::WrongType { param: "model", expected: "a string" })?;
-                if name.is_empty() {
-                    return Err(Refusal::Empty { param: "model", what: "the model's name" });
+    /// Takes in a parameter whose type is right.
+    fn take(&mut self, walk: &mut Walk<'b>, member: Member<'b>) -> Result<(), Refusal> {
+        let Member { field, value, text, .. } = member;
+        let count = || text.parse().ok();
+        match field.name {
+            "model" => self.model = string(text).map(|name| (name, value)),
+            "stream" => self.stream = (text == "true").then_some(value),
+            "n" => self.choices = count(),
+            "max_tokens" => self.max_tokens = count(),
+            "max_completion_tokens" => self.max_completion_tokens = count(),
+            "tools" => self.has_tools = !walk.said.functions.is_empty() || text != "[]",
+            "tool_choice" => {
+                const KNOWN: &[&str] = &["none", "auto", "required"];
+                let chosen = string(text);
+                if let Some(got) = chosen.filter(|choice| !KNOWN.contains(&&**choice)) {
+                    let (param, got) = ("tool_choice".into(), brief(&got));
+                    return Err(Refusal::NoChoice { param, got, known: KNOWN });
                 }
-                self.model = Some((name, span));
             }
-            "stream" => self.stream = boolean("stream", text)?.then_some(span),
-            "n" => self.choices = integer("n", text, MOST_CHOICES)?,
-            "max_tokens" => self.max_tokens = integer("max_tokens", text, MOST_OUTPUT)?,
-            _ => self.max_completion_tokens = integer("max_completion_tokens", text, MOST_OUTPUT)?,
+            _ => {}
         }
+        self.members.push(member);
         Ok(())
     }
 
-    /// `messages` or `input`.
-    fn content(&mut self, kind: Kind, shape: Shape) -> Result<(), Refusal> {
-        match (kind, shape) {
-            (Kind::Chat, Shape::Array(0)) => Err(Refusal::Empty { param: "messages", what: "the array" }),
-            (Kind::Chat, Shape::Array(count)) => {
-                self.messages = Some(count);
-                Ok(())
-            }
-            (Kind::Chat, _) => {
-                Err(Refusal::WrongType { param: "messages", expected: "an array of messages" })
-            }
-            (Kind::Embeddings, Shape::Array(0)) => Err(Refusal::Empty { param: "input", what: "the array" }),
-            (Kind::Embeddings, Shape::Array(_) | Shape::String) => {
-                self.input = true;
-                Ok(())
-            }
-            (Kind::Embeddings, _) => {
-                Err(Refusal::WrongType { param: "input", expected: "a string or an array" })
+    /// A parameter by its name.
+    pub fn member(&self, name: &str) -> Option<&Member<'b>> {
+        self.members.iter().find(|member| member.field.name == name)
+    }
+
+    /// What parameters must be to one another.
+    fn check_together(&self, functions: &[Cow<'_, str>]) -> Result<(), Refusal> {
+        let is_there = |name| self.member(name).is_some();
+        let invalid = |param: &'static str, why: &str| {
+            Err(Refusal::Invalid { param: param.into(), why: why.to_owned() })
+        };
+        if is_there("stream_options") && self.stream.is_none() {
+            return invalid("stream_options", "it is only allowed when 'stream' is enabled");
+        }
+        if let (Some(one), Some(other)) = (self.max_tokens, self.max_completion_tokens)
+            && one != other
+        {
+            return invalid("max_tokens", "it differs from 'max_completion_tokens'; send one of them");
+        }
+        let has_logprobs = self.member("logprobs").is_some_and(|member| member.text == "true");
+        if is_there("top_logprobs") && !has_logprobs {
+            return invalid("top_logprobs", "it is only allowed when 'logprobs' is enabled");
+        }
+        if !self.has_tools {
+            for param in ["tool_choice", "parallel_tool_calls"] {
+                if is_there(param) {
+                    return invalid(param, "it is only allowed when 'tools' are specified");
+                }
             }
         }
+        let chosen = self.member("tool_choice").filter(|member| member.text.starts_with('{'));
+        if let Some(name) = chosen.and_then(|member| function_name(member.text))
+            && !functions.contains(&name)
+        {
+            let why = format!("there is no function '{}' among the tools", brief(&name));
+            return invalid("tool_choice.function.name", &why);
+        }
+        Ok(())
     }
+}
+
+/// The function that a `tool_choice` names.
+fn function_name(choice: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Choice<'c> {
+        #[serde(borrow)]
+        function: Option<Named<'c>>,
+    }
+    #[derive(Deserialize)]
+    struct Named<'c> {
+        #[serde(borrow)]
+        name: Cow<'c, str>,
+    }
+    serde_json::from_str::<Choice<'_>>(choice).ok()?.function.map(|function| function.name)
 }
 
 /// The object that a body is.
 struct Top<'w, 'b> {
     kind: Kind,
-    body: &'b str,
     walk: &'w mut Walk<'b>,
     fields: &'w mut Fields<'b>,
 }
@@ -153,40 +214,87 @@ impl<'b> Visitor<'b> for Top<'_, 'b> {
     }
 
     fn visit_map<M: MapAccess<'b>>(self, map: M) -> Result<(), M::Error> {
-        let Self { kind, body, walk, fields } = self;
-        walk.object(map, |walk, key, map| match (kind, key) {
-            (_, "model") | (Kind::Chat, "stream" | "n" | "max_tokens" | "max_completion_tokens") => {
-                let (text, span) = raw(map, body)?;
-                fields.scalar(key, text, span).map_err(|refusal| walk.refuse(refusal))
-            }
-            (Kind::Chat, "stream_options") => {
-                let (text, span) = raw(map, body)?;
-                fields.options = match text {
-                    "null" => Options::Null(span),
-                    _ => StreamOptions { body, span, walk }.read(text)?,
-                };
-                Ok(())
-            }
-            (Kind::Chat, "tools") => {
-                fields.has_tools = matches!(map.next_value_seed(walk.any())?, Shape::Array(1..));
-                Ok(())
-            }
-            (Kind::Chat, "messages") | (Kind::Embeddings, "input") => {
-                (walk.text, walk.numbers) = Default::default();
-                let shape = map.next_value_seed(walk.any())?;
-                (fields.text, fields.numbers) = (walk.text, walk.numbers);
-                fields.content(kind, shape).map_err(|refusal| walk.refuse(refusal))
-            }
-            _ => {
-                let known: &[&str] = match kind {
-                    Kind::Chat => &CHAT,
-                    Kind::Embeddings => &EMBEDDINGS,
-                };
-                walk.check_case(key, known)?;
-                map.next_value_seed(walk.any()).map(|_| ())
+        let Self { kind, walk, fields } = self;
+        let known = match kind {
+            Kind::Chat => schema::CHAT,
+            Kind::Embeddings => schema::EMBEDDINGS,
+        };
+        walk.object(map, |walk, key, map| {
+            let order = fields.count;
+            fields.count = order.saturating_add(1);
+            let Some(field) = known.iter().find(|field| field.name == key) else {
+                walk.check_case(key, known.iter().map(|field| field.name))?;
+                return map.next_value_seed(walk.any()).map(drop);
+            };
+            match field.name {
+                "messages" => {
+                    fields.messages_at = Span::of(key, walk.body).and_then(|key| key.value_after(walk.body));
+                    let shape = content(walk, fields, field, map)?;
+                    fields.messages = match shape {
+                        Shape::Array(count) => Some(count),
+                        _ => return Err(walk.wrong(field.of.expected())),
+                    };
+                    Ok(())
+                }
+                "input" => {
+                    let shape = content(walk, fields, field, map)?;
+                    if shape == Shape::Null {
+                        return Err(walk.wrong(field.of.expected()));
+                    }
+                    if let Some(got) = too_many_inputs(shape, fields.numbers) {
+                        let param = "input".into();
+                        return Err(walk.refuse(Refusal::TooMany { param, most: schema::MOST_INPUTS, got }));
+                    }
+                    fields.input = true;
+                    Ok(())
+                }
+                _ => {
+                    let (text, value) = raw(map, walk.body)?;
+                    if text == "null" && !field.needed {
+                        if field.name == "stream_options" {
+                            fields.options = Options::Null(value);
+                        }
+                        return Ok(());
+                    }
+                    match field.name {
+                        "stream_options" => {
+                            fields.options =
+                                StreamOptions { body: walk.body, span: value, walk }.read(text)?;
+                        }
+                        _ => inner(walk, field, text)?,
+                    }
+                    let member = Member { field, order, value, text };
+                    fields.take(walk, member).map_err(|refusal| walk.refuse(refusal))
+                }
             }
         })
     }
+}
+
+/// Reads the messages or the input, and counts what is in them.
+fn content<'b, M: MapAccess<'b>>(
+    walk: &mut Walk<'b>,
+    fields: &mut Fields<'b>,
+    field: &'static Field,
+    map: &mut M,
+) -> Result<Shape, M::Error> {
+    (walk.text, walk.numbers) = Default::default();
+    let found = map.next_value_seed(Check { walk, of: &field.of })?;
+    (fields.text, fields.numbers) = (walk.text, walk.numbers);
+    Ok(found.shape)
+}
+
+/// Holds a parameter's value, given as its text, against its type.
+fn inner<'b, E: Error>(walk: &mut Walk<'b>, field: &'static Field, text: &'b str) -> Result<(), E> {
+    let found = match field.of {
+        Type::Boolean | Type::Integer { .. } | Type::Decimal { .. } => scalar(walk, &field.of, text)?,
+        _ => {
+            let mut json = serde_json::Deserializer::from_str(text);
+            json.disable_recursion_limit();
+            Check { walk: &mut *walk, of: &field.of }.deserialize(&mut json).map_err(E::custom)?
+        }
+    };
+    if found.shape == Shape::Null { Err(walk.wrong(field.of.expected())) } else { Ok(()) }
 }
 
 /// The value of `stream_options`, which stands here.
@@ -199,9 +307,7 @@ struct StreamOptions<'w, 'b> {
 impl<'b> StreamOptions<'_, 'b> {
     fn read<E: Error>(self, text: &'b str) -> Result<Options, E> {
         if !text.starts_with('{') {
-            return Err(self
-                .walk
-                .refuse(Refusal::WrongType { param: "stream_options", expected: "an object" }));
+            return Err(self.walk.wrong("an object"));
         }
         let mut json = serde_json::Deserializer::from_str(text);
         json.disable_recursion_limit();
@@ -217,20 +323,20 @@ impl<'b> Visitor<'b> for StreamOptions<'_, 'b> {
     }
 
     fn visit_map<M: MapAccess<'b>>(self, map: M) -> Result<Options, M::Error> {
-        const PARAM: &str = "stream_options.include_usage";
         let Self { body, span, walk } = self;
         let mut empty = true;
         let mut said = None;
         walk.object(map, |walk, key, map| {
             empty = false;
             if key != "include_usage" {
-                walk.check_case(key, &["include_usage"])?;
+                walk.check_case(key, ["include_usage"].into_iter())?;
                 return map.next_value_seed(walk.any()).map(|_| ());
             }
             let (text, span) = raw(map, body)?;
-            said = Some(match boolean(PARAM, text).map_err(|refusal| walk.refuse(refusal))? {
-                true => Options::Asked,
-                false => Options::Otherwise(span),
+            said = Some(match text {
+                "true" => Options::Asked,
+                "false" | "null" => Options::Otherwise(span),
+                _ => return Err(walk.wrong("a boolean")),
             });
             Ok(())
         })?;
@@ -251,31 +357,5 @@ fn string(text: &str) -> Option<Cow<'_, str>> {
         serde_json::from_str(text).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(inner))
-    }
-}
-
-/// `null` says as much as nothing.
-fn boolean(param: &'static str, text: &str) -> Result<bool, Refusal> {
-    match text {
-        "true" => Ok(true),
-        "false" | "null" => Ok(false),
-        _ => Err(Refusal::WrongType { param, expected: "a boolean" }),
-    }
-}
-
-/// `null` says as much as nothing.
-fn integer(param: &'static str, text: &str, most: u64) -> Result<Option<u64>, Refusal> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
-    if text == "null" {
-        return Ok(None);
-    }
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Refusal::WrongType { param, expected: "an integer" });
-    }
-    match digits.parse() {
-        Ok(0) => Err(Refusal::BelowMinimum { param, least: 1 }),
-        _ if negative => Err(Refusal::BelowMinimum { param, least: 1 }),
-        Ok(number) if number <= most => Ok(Some(number)),
-        _ => Err(Refusal::AboveMaximum { param, most }),
     }
 }

@@ -1,10 +1,15 @@
-//! The body of a request: only the fields Tollgate acts on are typed, and where they stand is remembered.
+//! The body of a request: every parameter of the endpoint's reference is held to its type, and where those stand that
+//! Tollgate acts on is remembered.
 //!
 //! A body is refused when two readers could understand it differently (a key twice, a known key in another case) or
 //! when a typed field is not what the endpoint's reference says. Everything else passes as it is. The body is
 //! never written anew: what must change is said as edits, and nothing to change is no edit.
 
+mod adapt;
+mod check;
 mod fields;
+mod number;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -12,7 +17,10 @@ mod walk;
 use std::borrow::Cow;
 
 use self::fields::{Fields, Options};
+pub use self::number::{Number, Thousandths};
+pub use self::schema::{Type, parameter};
 pub use self::walk::MOST_DEPTH;
+use crate::config::Parameters;
 use crate::endpoint::Kind;
 use crate::estimate::{self, MOST_OUTPUT};
 use crate::message::Edit;
@@ -35,7 +43,12 @@ pub struct Request<'b> {
     max_output_tokens: Option<u64>,
     /// Whether it brings tools.
     pub has_tools: bool,
+    /// What the model needs otherwise than the client wrote it.
+    adapted: Vec<Edit>,
 }
+
+/// White space of JSON.
+const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A part of the body, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,20 +58,25 @@ pub struct Span {
 }
 
 impl<'b> Request<'b> {
-    /// Reads a body.
-    pub fn read(kind: Kind, body: &'b [u8]) -> Result<Self, Refusal> {
+    /// Reads a body; `parameters` are those of the model it names.
+    pub fn read<'c>(
+        kind: Kind,
+        body: &'b [u8],
+        parameters: impl FnOnce(&str) -> Result<&'c Parameters, Refusal>,
+    ) -> Result<Self, Refusal> {
         let input_bound = u32::try_from(body.len()).map_err(|_| Refusal::BodyTooLarge(u32::MAX.into()))?;
         let text = std::str::from_utf8(body).map_err(|_| Refusal::NotUtf8)?;
-        let fields = Fields::read(kind, text)?;
-        let (model, model_span) = fields.model.ok_or(Refusal::Missing("model"))?;
+        let mut fields = Fields::read(kind, text)?;
+        let (model, model_span) = fields.model.take().ok_or(Refusal::Missing("model".into()))?;
+        let adapted = adapt::edits(&mut fields, text, parameters(&model)?)?;
         let input_estimate = match kind {
             Kind::Chat => {
-                let messages = fields.messages.ok_or(Refusal::Missing("messages"))?;
+                let messages = fields.messages.ok_or(Refusal::Missing("messages".into()))?;
                 estimate::chat(&fields.text, messages)
             }
             Kind::Embeddings => {
                 if !fields.input {
-                    return Err(Refusal::Missing("input"));
+                    return Err(Refusal::Missing("input".into()));
                 }
                 // An input may be tokens already: numbers.
                 fields.text.tokens().saturating_add(fields.numbers)
@@ -75,6 +93,7 @@ impl<'b> Request<'b> {
             choices: fields.choices.unwrap_or(1),
             max_output_tokens: fields.max_tokens.max(fields.max_completion_tokens),
             has_tools: fields.has_tools,
+            adapted,
         })
     }
 
@@ -86,8 +105,8 @@ impl<'b> Request<'b> {
         let each = self.max_output_tokens.unwrap_or(otherwise);
         let all = each.checked_mul(self.choices).filter(|all| *all <= MOST_OUTPUT);
         all.ok_or(Refusal::AboveMaximum {
-            param: "n",
-            most: MOST_OUTPUT.checked_div(each).unwrap_or(MOST_OUTPUT),
+            param: "n".into(),
+            most: MOST_OUTPUT.checked_div(each).and_then(|most| i64::try_from(most).ok()).unwrap_or(i64::MAX),
         })
     }
 
@@ -103,7 +122,7 @@ impl<'b> Request<'b> {
 
     /// What must change in the body for a target with this model.
     pub fn edits(&self, target_model: &str) -> Vec<Edit> {
-        let mut edits = Vec::new();
+        let mut edits = self.adapted.clone();
         if self.model != target_model {
             // Writing a string to memory does not fail.
             let name = serde_json::to_vec(target_model).unwrap_or_default();
@@ -125,6 +144,14 @@ impl Span {
 
     fn replaced(self, bytes: impl Into<Vec<u8>>) -> Edit {
         Edit { start: self.start, end: self.end, bytes: bytes.into() }
+    }
+
+    /// The first byte of the value behind a key, given the key without its quotes.
+    fn value_after(self, body: &str) -> Option<Self> {
+        let rest = body.get(usize::try_from(self.end).ok()?..)?;
+        let value =
+            rest.strip_prefix('"')?.trim_start_matches(WHITE).strip_prefix(':')?.trim_start_matches(WHITE);
+        Self::of(value.get(..1)?, body)
     }
 
     /// The empty span after this one.

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::check::Said;
 use crate::estimate::Text;
 use crate::refusal::{Refusal, brief};
 
@@ -30,6 +31,10 @@ pub struct Walk<'b> {
     pub text: Text,
     /// How many of them were numbers.
     pub numbers: u64,
+    /// The text that is read.
+    pub body: &'b str,
+    /// What its parts said of one another.
+    pub said: Said<'b>,
 }
 
 /// One step of the way down to where a reading stands.
@@ -57,6 +62,11 @@ pub enum Shape {
 }
 
 impl<'b> Walk<'b> {
+    /// At the beginning of a body.
+    pub fn new(body: &'b str) -> Self {
+        Self { body, ..Self::default() }
+    }
+
     /// Reads the members of an object: `member` is told each key and reads its value.
     pub fn object<M: MapAccess<'b>>(
         &mut self,
@@ -97,7 +107,7 @@ impl<'b> Walk<'b> {
     }
 
     /// Stops the reading where it would go too deep.
-    fn check_depth<E: Error>(&mut self) -> Result<(), E> {
+    pub fn check_depth<E: Error>(&mut self) -> Result<(), E> {
         if self.steps.len() < MOST_DEPTH { Ok(()) } else { Err(self.refuse(Refusal::TooDeep)) }
     }
 
@@ -107,11 +117,19 @@ impl<'b> Walk<'b> {
         E::custom("refused")
     }
 
+    /// Stops the reading at a value that is not of its type.
+    pub fn wrong<E: Error>(&mut self, expected: &'static str) -> E {
+        self.refuse(Refusal::WrongType { param: self.path().into(), expected })
+    }
+
     /// Stops the reading at a key that a reader who ignores case takes for a known one.
-    pub fn check_case<E: Error>(&mut self, key: &str, known: &[&'static str]) -> Result<(), E> {
-        let same = |known: &&&'static str| known.chars().eq(key.chars().map(folded));
-        match known.iter().find(same) {
-            Some(meant) if *meant != key => {
+    pub fn check_case<E: Error>(
+        &mut self,
+        key: &str,
+        mut known: impl Iterator<Item = &'static str>,
+    ) -> Result<(), E> {
+        match known.find(|known| known.chars().eq(key.chars().map(folded))) {
+            Some(meant) if meant != key => {
                 let key = self.path();
                 Err(self.refuse(Refusal::FoldedKey { key, meant }))
             }
@@ -134,6 +152,32 @@ impl<'b> Walk<'b> {
             }
         }
         path
+    }
+
+    /// The path of a field of the object that stands here.
+    pub fn inner(&self, name: &str) -> String {
+        let path = self.path();
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    }
+
+    /// Reads the elements of an array: `element` reads the next one and says whether there was one.
+    pub fn array<S: SeqAccess<'b>>(
+        &mut self,
+        mut seq: S,
+        mut element: impl FnMut(&mut Self, &mut S) -> Result<bool, S::Error>,
+    ) -> Result<usize, S::Error> {
+        self.check_depth()?;
+        let depth = self.steps.len();
+        let mut count = 0_usize;
+        self.steps.push(Step::Element(count));
+        while element(self, &mut seq)? {
+            count = count.saturating_add(1);
+            if let Some(step) = self.steps.get_mut(depth) {
+                *step = Step::Element(count);
+            }
+        }
+        self.steps.truncate(depth);
+        Ok(count)
     }
 
     /// A value to be read.
@@ -195,19 +239,8 @@ impl<'b> Visitor<'b> for Any<'_, 'b> {
         Ok(Shape::String)
     }
 
-    fn visit_seq<S: SeqAccess<'b>>(self, mut seq: S) -> Result<Shape, S::Error> {
-        let Self(walk) = self;
-        walk.check_depth()?;
-        let depth = walk.steps.len();
-        let mut count = 0_usize;
-        walk.steps.push(Step::Element(count));
-        while seq.next_element_seed(walk.any())?.is_some() {
-            count = count.saturating_add(1);
-            if let Some(step) = walk.steps.get_mut(depth) {
-                *step = Step::Element(count);
-            }
-        }
-        walk.steps.truncate(depth);
+    fn visit_seq<S: SeqAccess<'b>>(self, seq: S) -> Result<Shape, S::Error> {
+        let count = self.0.array(seq, |walk, seq| Ok(seq.next_element_seed(walk.any())?.is_some()))?;
         Ok(Shape::Array(u64::try_from(count).unwrap_or(u64::MAX)))
     }
 

@@ -1,5 +1,6 @@
 //! Whole exchanges against one configuration, and the properties that hold for all of them.
 
+mod adapted;
 mod broken;
 mod exchange;
 mod properties;

@@ -43,7 +43,8 @@ fn a_key_the_configuration_has_not_may_do_nothing() {
 
 #[test]
 fn a_model_the_key_may_not_use_is_as_unknown_as_one_that_is_not() {
-    let body = |model| format!(r#"{{"model":"{model}","messages":[{{}}]}}"#).into_bytes();
+    let body =
+        |model| format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":""}}]}}"#).into_bytes();
     let forbidden = refused("/v1/chat/completions", BOB, &body("gpt-4o"));
     let unknown = refused("/v1/chat/completions", BOB, &body("gpt-4p"));
     assert!(
@@ -57,7 +58,7 @@ fn a_model_the_key_may_not_use_is_as_unknown_as_one_that_is_not() {
 #[test]
 fn the_ledgers_no_is_told_by_what_it_limits() {
     let gateway = gateway();
-    let body = r#"{"model":"gpt-4o","messages":[{}]}"#;
+    let body = r#"{"model":"gpt-4o","messages":[{"role":"user","content":""}]}"#;
     let ticket = admitted(&gateway, body).ticket;
     let refuse = |claim, retry_after_ms| {
         let standings = vec![Standing { remaining: 0, reset_ms: 61_000 }; 3];

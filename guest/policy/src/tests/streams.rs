@@ -118,7 +118,7 @@ fn an_end_that_lacks_only_a_blank_line_is_forgiven_after_done() {
 #[test]
 fn events_are_no_answer_to_a_client_that_wants_none() {
     let gateway = gateway();
-    let body = r#"{"model":"gpt-4o","messages":[{}],"stream":false}"#;
+    let body = r#"{"model":"gpt-4o","messages":[{"role":"user","content":""}],"stream":false}"#;
     let attempt = last_attempt(answer(200, "text/event-stream", None));
     let verdict = gateway.judge(&admitted(&gateway, body).ticket, &attempt).expect("its own ticket").verdict;
     assert!(matches!(verdict, Verdict::Reply { reply, .. } if reply.status == 502));
