@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tollgate_ledger::breaker::{BreakerRule, Health};
+use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::{Charge, Entry, Settled, Store, Unavailable};
 
 /// Settles and renews in the background, and knows when all of it is written.
@@ -54,18 +54,31 @@ impl Books {
         });
     }
 
-    /// Tells the breaker of an upstream what became of a try that it let pass.
+    /// Tells the breaker of an upstream what became of a try that it let pass; without a generation it is asked for the
+    /// present one, and only for that.
     pub(crate) fn tell(
         &self,
         upstream: String,
         rule: BreakerRule,
-        generation: u64,
+        generation: Option<u64>,
         health: Health,
         now: u64,
     ) {
         let store = Arc::clone(&self.store);
         self.detach(async move {
-            if let Err(cause) = store.tell(&upstream, rule, generation, health, now).await {
+            let told = async {
+                let (generation, health) = match generation {
+                    Some(generation) => (generation, health),
+                    None => match store.ask(&upstream, rule, now).await? {
+                        Passage::Pass { generation, probe: false } => (generation, health),
+                        // Nobody is probing: the place is free for the next one to ask.
+                        Passage::Pass { generation, probe: true } => (generation, Health::Unknown),
+                        Passage::Wait(_) => return Ok(()),
+                    },
+                };
+                store.tell(&upstream, rule, generation, health, now).await
+            };
+            if let Err(cause) = told.await {
                 tracing::debug!(upstream, %cause, "the breaker could not be told");
             }
         });

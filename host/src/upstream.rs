@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, Sleep};
 
+use crate::breakers::Calm;
 use crate::config::{Credential, UpstreamSettings};
 use crate::latency::Latency;
 use crate::policy::wit::Fault;
@@ -35,6 +36,8 @@ pub(crate) struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// How long it takes to begin its answers.
     pub(crate) latency: Latency,
+    /// What is known here of its breaker.
+    pub(crate) calm: Calm,
 }
 
 impl Upstream {
@@ -58,7 +61,13 @@ impl Upstream {
             .pool_idle_timeout(Duration::from_secs(60))
             .build(connector);
         let latency = Latency::default();
-        Ok(Self { credential: credential.map(Credential::bearer), settings, client, latency })
+        Ok(Self {
+            credential: credential.map(Credential::bearer),
+            settings,
+            client,
+            latency,
+            calm: Calm::default(),
+        })
     }
 
     /// Whether these settings and this credential would make the same upstream again.

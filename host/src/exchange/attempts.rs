@@ -44,7 +44,7 @@ impl Exchange {
         loop {
             let (upstream, chosen) = self.target(targets, target)?;
             let begun = Instant::now();
-            let (tried, passed) = match self.pass(chosen).await {
+            let (tried, passed) = match self.pass(&upstream, chosen).await {
                 Err(wait_ms) => (Tried::Tripped(wait_ms), None),
                 Ok(passed) => {
                     number = number.saturating_add(1);
@@ -85,9 +85,9 @@ impl Exchange {
     }
 
     /// Asks the target's breaker; or how long it lets nobody pass, in milliseconds.
-    async fn pass(&self, target: &wit::Target) -> Result<Option<Passed>, u64> {
+    async fn pass(&self, upstream: &Arc<Upstream>, target: &wit::Target) -> Result<Option<Passed>, u64> {
         let Some(rule) = target.breaker else { return Ok(None) };
-        breakers::ask(&self.shell, &target.upstream, translate::breaker(rule)).await.map(Some)
+        breakers::ask(&self.shell, upstream, &target.upstream, translate::breaker(rule)).await.map(Some)
     }
 
     async fn send(
