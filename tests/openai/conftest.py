@@ -19,7 +19,14 @@ CONFIG = """
 [server]
 listen = "ADDRESS"
 
+[retry]
+backoff = "20ms"
+max_backoff = "50ms"
+
 [upstreams.loopback]
+base_url = "{base_url}"
+
+[upstreams.shaky]
 base_url = "{base_url}"
 
 [[models]]
@@ -45,8 +52,19 @@ price = "free"
 
 [[models]]
 name = "broken"
+targets = [{{ upstream = "shaky" }}]
+price = "free"
+
+[[models]]
+name = "flaky"
 targets = [{{ upstream = "loopback" }}]
 price = "free"
+
+[[models]]
+name = "gold"
+targets = [{{ upstream = "loopback", when = {{ header = {{ "x-tier" = "gold" }} }} }}]
+price = "free"
+parameters = {{ temperature = {{ max = 1 }}, logprobs = "refuse", seed = "drop" }}
 """
 
 KEYS = {

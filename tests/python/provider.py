@@ -44,7 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
             error = {"message": "This model's maximum context length is 8 tokens.", "type": "invalid_request_error",
                      "param": "messages", "code": "context_length_exceeded"}
             return self.document(400, {"error": error})
-        if body["model"] == "broken":
+        asked = len(self.provider.bodies(body["model"]))
+        if body["model"] == "broken" or (body["model"] == "flaky" and asked % 2 == 1):
             return self.document(500, {"error": {"message": "oops", "type": "server_error", "param": None, "code": None}})
         if body.get("stream"):
             return self.events(_chunks(body))
