@@ -17,11 +17,15 @@ use crate::report::{Report, Target, median};
 /// Calls of one kind in a row, and how often each kind has its turn.
 const BATCH: usize = 1000;
 const TURNS: usize = 20;
+/// How often the long conversation is admitted.
+const CONVERSATIONS: usize = 200;
 
 /// A loaded policy, called one way or the other.
 trait Calls {
     /// A plain exchange from its first call to its last.
     fn exchange(&mut self) -> Result<()>;
+    /// Identifies and admits a long conversation: nothing else depends on its length.
+    fn converse(&mut self) -> Result<()>;
     /// Begins a stream: what is fed belongs to it.
     fn begin_stream(&mut self) -> Result<()>;
     /// Feeds one chunk of the stream.
@@ -32,12 +36,13 @@ trait Calls {
 pub fn measure(report: &mut Report) -> Result<()> {
     let mut component = component::Component::load(CONFIG)?;
     let mut native = native::Native::load(CONFIG)?;
-    let ways: &mut [&mut dyn Calls] = &mut [&mut component, &mut native];
 
     let chunk = chunk();
     let (mut exchanges, mut feeds) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut conversations_us = Vec::new();
     for _ in 0..TURNS {
-        for (way, (exchange_us, feed_us)) in ways.iter_mut().zip(exchanges.iter_mut().zip(&mut feeds)) {
+        let ways: [&mut dyn Calls; 2] = [&mut component, &mut native];
+        for (way, (exchange_us, feed_us)) in ways.into_iter().zip(exchanges.iter_mut().zip(&mut feeds)) {
             for _ in 0..BATCH {
                 let begin = Instant::now();
                 way.exchange()?;
@@ -51,6 +56,12 @@ pub fn measure(report: &mut Report) -> Result<()> {
             }
         }
     }
+    for _ in 0..CONVERSATIONS {
+        let begin = Instant::now();
+        component.converse()?;
+        conversations_us.push(begin.elapsed().as_secs_f64() * 1e6);
+    }
+    let conversation_ms = median(conversations_us) / 1e3;
     let [through_us, native_us] = exchanges.map(median);
     let [feed_us, native_feed_us] = feeds.map(median);
     println!(
@@ -62,6 +73,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     );
     report.figure("the policy's calls of one exchange", through_us, "µs", Target::AtMost(25.0));
     report.figure("the same, of what they take natively", through_us / native_us, "x", Target::AtMost(3.0));
+    report.figure("a conversation of 400 KB", conversation_ms, "ms", Target::AtMost(2.0));
     report.figure("feed of a 200-byte chunk", feed_us, "µs", Target::AtMost(1.0));
     Ok(())
 }
@@ -95,6 +107,25 @@ fn body(stream: bool) -> Vec<u8> {
     let end = "\"}],\"temperature\":0.2,\"max_tokens\":256}";
     let filling = 1024_usize.saturating_sub(start.len() + end.len());
     format!("{start}{:.<filling$}{end}", "").into_bytes()
+}
+
+/// A conversation of 400 KB: 400 messages of prose in three scripts, tools and their answers.
+fn conversation() -> Vec<u8> {
+    let texts = [
+        "The gate keeps a ledger of everything that passes, and nobody crosses it without paying what is due. ",
+        "門番は通る者すべてを帳簿に記し、払うべきものを払わずに渡る者はいない。",
+        r#"fn main() {\n    println!(\"{}\", items.iter().map(|x| x * 2).sum::<u64>());\n}\n"#,
+    ];
+    let mut body = String::from("{\"model\":\"bench\",\"max_tokens\":256,\"messages\":[");
+    for turn in 0..400 {
+        let text = texts.iter().cycle().nth(turn % 3).copied().unwrap_or_default();
+        let text = text.repeat(1000_usize.div_ceil(text.len()));
+        let role = if turn % 2 == 0 { "user" } else { "assistant" };
+        let comma = if turn == 0 { "" } else { "," };
+        body.push_str(&format!("{comma}{{\"role\":\"{role}\",\"content\":\"{text}\"}}"));
+    }
+    body.push_str("]}");
+    body.into_bytes()
 }
 
 /// One event of 200 bytes.

@@ -3,11 +3,12 @@
 use anyhow::{Result, anyhow, bail};
 use tollgate::policy::{Broken, Engine, Policy, Refused, wit};
 
-use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body};
+use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body, conversation};
 
 pub(super) struct Component {
     policy: Policy,
     plain: Vec<u8>,
+    conversation: Vec<u8>,
     streamed: Vec<u8>,
     answer: Vec<u8>,
     stream: Vec<u8>,
@@ -29,6 +30,7 @@ impl Component {
         Ok(Self {
             policy,
             plain: body(false),
+            conversation: conversation(),
             streamed: body(true),
             answer: crate::mock::plain_answer().to_vec(),
             stream: Vec::new(),
@@ -69,6 +71,11 @@ impl Calls for Component {
         let ticket = self.judged(&self.plain, "application/json", Some(&self.answer))?;
         let settlement = self.policy.call(|policy| policy.settle(&ticket, wit::Ending::Completed))?;
         std::hint::black_box(settlement);
+        Ok(())
+    }
+
+    fn converse(&mut self) -> Result<()> {
+        self.judged(&self.conversation, "application/json", Some(&self.answer))?;
         Ok(())
     }
 

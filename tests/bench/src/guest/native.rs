@@ -6,7 +6,7 @@ use tollgate_policy::{
     Standing, Surroundings, Ticket, Verdict,
 };
 
-use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body};
+use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body, conversation};
 
 const AROUND: Surroundings = Surroundings { now_ms: NOW, random: 0, latencies: Vec::new() };
 
@@ -14,6 +14,7 @@ pub(super) struct Native {
     gateway: Gateway,
     head: Head,
     plain: Vec<u8>,
+    conversation: Vec<u8>,
     streamed: Vec<u8>,
     plain_answer: Attempt,
     stream_answer: Attempt,
@@ -51,6 +52,7 @@ impl Native {
                 headers: vec![header("authorization", AUTHORIZATION)],
             },
             plain: body(false),
+            conversation: conversation(),
             streamed: body(true),
             plain_answer: attempt("application/json", Some(crate::mock::plain_answer().to_vec())),
             stream_answer: attempt("text/event-stream", None),
@@ -77,6 +79,11 @@ impl Calls for Native {
         let ticket = self.judged(&self.plain, &self.plain_answer)?;
         let settlement = self.gateway.settle(&ticket, Ending::Completed).map_err(bad)?;
         std::hint::black_box(settlement);
+        Ok(())
+    }
+
+    fn converse(&mut self) -> Result<()> {
+        self.judged(&self.conversation, &self.plain_answer)?;
         Ok(())
     }
 
