@@ -7,6 +7,7 @@
 
 mod from_guest;
 mod from_host;
+mod memory;
 
 use self::from_guest::all;
 use exports::tollgate::policy::policy as wit;
@@ -31,8 +32,8 @@ impl wit::GuestGateway for Gateway {
     fn load(settings: wit::Settings) -> Result<wit::Loaded, Vec<wit::Problem>> {
         let wit::Settings { config, shell_tables, upstreams } = settings;
         let settings = policy::Settings { config: &config, shell_tables, upstreams };
-        match policy::Gateway::load(&settings) {
-            Ok(loaded) => Ok(loaded.into()),
+        match memory::lasting(|| policy::Gateway::load(&settings).map(wit::Loaded::from)) {
+            Ok(loaded) => Ok(loaded),
             Err(problems) => Err(all(problems)),
         }
     }
