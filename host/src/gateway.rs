@@ -111,11 +111,14 @@ impl Gateway {
         self.shell.generation()
     }
 
-    /// Keeps the leases of exchanges under way, and closes holds whose lease has passed, for ever. [`crate::Server`] does this by itself; who mounts
-    /// the gateway elsewhere runs it beside.
+    /// Keeps the leases of exchanges under way, and closes holds whose lease has passed and connections that are of no
+    /// use any more, for ever. [`crate::Server`] does this by itself; who mounts the gateway elsewhere runs it beside.
     pub async fn tend(&self) {
         loop {
-            let lease = self.shell.generation().config.lease;
+            let generation = self.shell.generation();
+            let lease = generation.config.lease;
+            generation.upstreams.values().for_each(|upstream| upstream.sweep());
+            drop(generation);
             tokio::time::sleep(TEND_EVERY.min(lease / 4)).await;
             self.shell.books.renew(lease, self.now()).await;
             match self.shell.store.expire(self.now()).await {
@@ -200,7 +203,8 @@ where
             let response = self.probe(path);
             return Box::pin(std::future::ready(Ok(response)));
         }
-        let exchange = exchange::serve(Arc::clone(&self.shell), request);
-        Box::pin(async move { Ok(exchange.await) })
+        let shell = Arc::clone(&self.shell);
+        // Made where it is boxed: it is large, and would be copied.
+        Box::pin(async move { Ok(exchange::serve(shell, request).await) })
     }
 }

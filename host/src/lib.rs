@@ -53,6 +53,7 @@ mod gateway;
 mod generation;
 pub mod key;
 mod keyring;
+mod lane;
 mod latency;
 mod load;
 pub mod log;
