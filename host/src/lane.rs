@@ -13,3 +13,8 @@ thread_local! {
 pub(crate) fn current() -> usize {
     CURRENT.get()
 }
+
+/// Puts this thread on a lane.
+pub(crate) fn enter(lane: usize) {
+    CURRENT.set(lane);
+}

@@ -1,5 +1,7 @@
 //! The HTTP/1.1 server around a gateway: connections, their limits, and an orderly end.
 
+mod workers;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
+use self::workers::Workers;
 use crate::again::Again;
 use crate::body::Body;
 use crate::config::ServerSettings;
@@ -27,6 +30,7 @@ pub struct Server {
     listener: TcpListener,
     gateway: Gateway,
     settings: ServerSettings,
+    workers: Workers,
 }
 
 impl Server {
@@ -37,7 +41,16 @@ impl Server {
     pub async fn bind(gateway: Gateway, listen: Option<SocketAddr>) -> std::io::Result<Self> {
         let settings = gateway.config().server;
         let listener = TcpListener::bind(listen.unwrap_or(settings.listen)).await?;
-        Ok(Self { listener, gateway, settings })
+        Ok(Self { listener, gateway, settings, workers: Workers::default() })
+    }
+
+    /// Serves its connections on so many threads of its own, each with a runtime, instead of the caller's runtime.
+    ///
+    /// # Errors
+    /// When the system has no room for them.
+    pub fn on_threads(mut self, number: usize) -> std::io::Result<Self> {
+        self.workers = Workers::start(number)?;
+        Ok(self)
     }
 
     /// Where it listens.
@@ -57,6 +70,7 @@ impl Server {
         let room =
             Arc::new(Semaphore::new(usize::try_from(self.settings.connections).unwrap_or(usize::MAX >> 4)));
         let http = self.http();
+        let head_limit = usize::try_from(self.settings.head_limit).unwrap_or(usize::MAX);
         let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -64,19 +78,21 @@ impl Server {
                 accepted = accept(&self.listener, &room) => accepted,
             };
             let Some((stream, permit)) = accepted else { continue };
-            let io = TokioIo::new(Guarded::new(
-                stream,
-                usize::try_from(self.settings.head_limit).unwrap_or(usize::MAX),
-            ));
-            let gateway = self.gateway.clone();
-            let service = service_fn(move |request| answer(gateway.clone(), request));
-            let connection = graceful.watch(http.serve_connection(io, service));
-            tokio::spawn(Again::new(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                drop(permit);
-            }));
+            let (http, gateway, watcher) = (http.clone(), self.gateway.clone(), graceful.watcher());
+            let served = self.workers.serve(stream, move |stream| {
+                let io = TokioIo::new(Guarded::new(stream, head_limit));
+                let service = service_fn(move |request| answer(gateway.clone(), request));
+                let connection = watcher.watch(http.serve_connection(io, service));
+                Again::new(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    drop(permit);
+                })
+            });
+            if let Err(error) = served {
+                tracing::warn!(%error, "a connection could not be served");
+            }
         }
         drop(self.listener);
         self.gateway.drain();
@@ -85,6 +101,8 @@ impl Server {
             tracing::warn!("exchanges were still running at the end of the drain timeout; they are cut");
         }
         tending.abort();
+        // What is cut is settled as well.
+        drop(self.workers);
         self.gateway.settled().await;
     }
 

@@ -1,6 +1,7 @@
 //! `tollgate serve`: the server, from a configuration file or as a demonstration.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -92,9 +93,11 @@ async fn serve_demo(serve: &Serve) -> Result<()> {
 
 async fn bind(gateway: Gateway, listen: Option<SocketAddr>) -> Result<Server> {
     let address = listen.unwrap_or(gateway.config().server.listen);
-    Server::bind(gateway, listen).await.with_context(|| {
+    let server = Server::bind(gateway, listen).await.with_context(|| {
         format!("cannot listen on {address}; choose another with `--listen 127.0.0.1:0` or in `[server]`")
-    })
+    })?;
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    server.on_threads(threads).context("start the threads that serve")
 }
 
 /// SIGXFSZ on the platforms of ours.
