@@ -140,7 +140,7 @@ impl Exchange {
         // One instant for both: a budget's period is the one it is claimed in.
         let now = (self.shell.clock)();
         let Admitted { opening, claims, targets } = self.admit(caller.as_deref(), &body, now)?;
-        let standings = self.reserve(opening, &claims, now).await?;
+        let standings = self.reserve(opening, claims, now).await?;
 
         let asked = Asked { headers: &head.headers, body: &body };
         self.attempts(&targets, asked, &standings).await
@@ -207,10 +207,10 @@ impl Exchange {
     async fn reserve(
         &mut self,
         opening: Arc<Entry>,
-        claims: &[wit::Claim],
+        claims: Vec<wit::Claim>,
         now: u64,
     ) -> Result<Vec<Standing>, Stop> {
-        let claims: Vec<Claim> = claims.iter().map(translate::claim).collect();
+        let claims: Vec<Claim> = claims.into_iter().map(translate::claim).collect();
         let lease_ms = u64::try_from(self.generation.config.lease.as_millis()).unwrap_or(u64::MAX);
         // Noted first: if this future is dropped while the ledger works, what it granted is still settled.
         self.hold = Some(Held {

@@ -38,9 +38,12 @@ pub(crate) fn readable_headers<'h>(
     list
 }
 
+/// Room for the headers of a message as they mostly are, made at once.
+const USUAL_HEADERS: usize = 12;
+
 /// Only the headers named.
 pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
-    let mut picked = HeaderMap::new();
+    let mut picked = HeaderMap::with_capacity(USUAL_HEADERS);
     for name in names {
         for value in headers.get_all(name) {
             picked.append(name, value.clone());
@@ -53,13 +56,13 @@ pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 const MOST_HEADERS: usize = 64;
 
 /// Adds the policy's headers. Headers that HTTP cannot carry, or too many, are a policy that does not work.
-pub(crate) fn add_headers(to: &mut HeaderMap, headers: &[wit::HeaderResult]) -> Result<(), Broken> {
+pub(crate) fn add_headers(to: &mut HeaderMap, headers: Vec<wit::HeaderResult>) -> Result<(), Broken> {
     if headers.len() > MOST_HEADERS {
         return Err(Broken::new("the policy adds more headers than an answer can have"));
     }
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes());
-        let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&header.value)) else {
+        let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(header.value)) else {
             return Err(Broken::new("the policy made a header that HTTP cannot carry"));
         };
         to.append(name, value);
@@ -89,7 +92,7 @@ pub(crate) fn edited(body: &Bytes, edits: &[wit::Edit]) -> Option<Bytes> {
 }
 
 /// A claim of the policy as the ledger takes it.
-pub(crate) fn claim(claim: &wit::Claim) -> tollgate_ledger::Claim {
+pub(crate) fn claim(claim: wit::Claim) -> tollgate_ledger::Claim {
     let rule = match claim.rule {
         wit::Rule::Window(wit::Window { limit, period_ms }) => {
             tollgate_ledger::Rule::Window { limit, period_ms }
@@ -99,7 +102,7 @@ pub(crate) fn claim(claim: &wit::Claim) -> tollgate_ledger::Claim {
         }
         wit::Rule::Slots(limit) => tollgate_ledger::Rule::Slots { limit },
     };
-    tollgate_ledger::Claim { cell: claim.cell.clone(), rule, amount: claim.amount }
+    tollgate_ledger::Claim { cell: claim.cell, rule, amount: claim.amount }
 }
 
 /// A breaker of the policy as the ledger takes it.

@@ -222,7 +222,7 @@ async fn limits(desk: &Desk, name: &str) -> Answer {
         }
     };
     let limits = desk.operator.limits(&caller)?;
-    let claims: Vec<_> = limits.iter().map(|limit| translate::claim(&limit.claim)).collect();
+    let claims: Vec<_> = limits.iter().map(|limit| translate::claim(limit.claim.clone())).collect();
     let standings = desk.store.standings(&claims, desk.gateway.now()).await?;
     let view = |(limit, (claim, standing)): (_, (&tollgate_ledger::Claim, Standing))| {
         let limit: crate::policy::wit::Limit = limit;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Exchange, Failure};
 use crate::body::Body;
@@ -11,12 +11,14 @@ use crate::relay::Relay;
 use crate::translate;
 use crate::upstream::{Answer, Received};
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 impl Exchange {
     /// Sends an upstream's answer. One that is here as a whole is settled now, a stream when it ends.
     pub(super) fn relay(mut self, relay: wit::Relay, received: Received) -> Response<Body> {
         let status = received.status();
         let mut headers = translate::pick(received.headers(), &self.generation.relay_headers);
-        if let Err(broken) = translate::add_headers(&mut headers, &relay.headers) {
+        if let Err(broken) = translate::add_headers(&mut headers, relay.headers) {
             return self.broken(&broken);
         }
         self.record.status = status.as_u16();
@@ -94,7 +96,7 @@ impl Exchange {
         let status = StatusCode::from_u16(reply.status)
             .map_err(|_| Broken::new("the policy replied with a status that HTTP does not have"))?;
         let mut headers = HeaderMap::with_capacity(reply.headers.len().min(64).saturating_add(3));
-        translate::add_headers(&mut headers, &reply.headers)?;
+        translate::add_headers(&mut headers, reply.headers)?;
         self.record.status = status.as_u16();
         self.stamp(&mut headers);
         Ok(respond(status, headers, Body::whole(Bytes::from(reply.body))))
@@ -115,7 +117,7 @@ impl Exchange {
 
     fn stamp(&self, headers: &mut HeaderMap) {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
-            headers.insert("x-request-id", id);
+            headers.insert(REQUEST_ID, id);
         }
     }
 }
