@@ -155,6 +155,10 @@ impl Ledger for Down {
         Self::answer()
     }
 
+    fn raise<'a>(&'a self, _: Hold<'a>, _: u64) -> Pending<'a, Raise> {
+        Self::answer()
+    }
+
     fn settle<'a>(&'a self, _: &'a Arc<Entry>, _: Charge<'a>, _: u64) -> Pending<'a, Settled> {
         Self::answer()
     }

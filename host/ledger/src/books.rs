@@ -4,14 +4,16 @@
 //! a circle. The locks are held for well under a microsecond, never across I/O. A [`Journal`] hears of every change
 //! under the same locks, so the order it hears is the order in which it happened; that is all a durable store needs.
 
+use std::iter::zip;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::cell::Cell;
 use crate::holds::{Held, Holds, Table};
-use crate::journal::{Event, Journal, Part, Restored};
+use crate::journal::{Event, Journal, Restored};
+use crate::part::{Part, Take};
 use crate::shelf::{Locked, Shelf};
-use crate::{Charge, Claim, Entry, Fit, Hold, Reservation, Rule, Settled, Standing};
+use crate::{Charge, Claim, Entry, Fit, Hold, MOST_UNITS, Raise, Reservation, Rule, Settled, Standing};
 
 /// How many tables of cells one [`Books::expire`] sweeps.
 const SWEPT: usize = 32;
@@ -88,22 +90,18 @@ impl<J: Journal> Books<J> {
             let standings = self.standings_in(&mut cells, claims, now);
             return Reservation::Granted { standings, position: self.journal.position() };
         }
-        let mut longest = (0, Fit::Now);
-        for (index, claim) in claims.iter().enumerate() {
-            let fit = total_up_to(claims, index).map_or(Fit::Never, |amount| {
-                self.ask(&mut cells, index, claim.rule, now, |cell| cell.fit(claim.rule, amount, now))
-            });
-            if fit > longest.1 {
-                longest = (index, fit);
-            }
-        }
-        let retry_after_ms = match longest.1 {
+        let (claim, fit) = longest_wait(claims, |index, claim| {
+            let amounts = claims.iter().map(|claim| claim.amount);
+            total_up_to(claims, amounts, index)
+                .map_or(Fit::Never, |amount| self.fit(&mut cells, index, claim.rule, amount, now))
+        });
+        let retry_after_ms = match fit {
             Fit::Now => return self.grant(&mut holds, &mut cells, hold, now),
             Fit::After(wait) => Some(wait),
             Fit::Never => None,
         };
         let standings = self.standings_in(&mut cells, claims, now);
-        Reservation::Limited { claim: longest.0, retry_after_ms, standings }
+        Reservation::Limited { claim, retry_after_ms, standings }
     }
 
     fn grant(
@@ -120,7 +118,7 @@ impl<J: Journal> Books<J> {
         for (index, Claim { rule, amount, .. }) in claims.iter().enumerate() {
             let Some((name, cell)) = cells.entry(index, || Cell::new(*rule)) else { continue };
             let mark = cell.take(*rule, *amount, &id, until_ms, now);
-            parts.push(Part { cell: name, amount: *amount, mark });
+            parts.push(Part::new(name, [Take { amount: *amount, mark }]));
         }
         let standings = self.standings_in(cells, claims, now);
         let changed = changed::<J>(cells, &parts);
@@ -128,6 +126,77 @@ impl<J: Journal> Books<J> {
             self.journal.note(Event::Reserved { entry, until_ms, lease_ms, parts: &parts, cells: changed });
         holds.add(Held { id, until_ms, lease_ms, entry: Arc::clone(entry), parts });
         Reservation::Granted { standings, position }
+    }
+
+    /// See [`crate::Ledger::raise`].
+    pub fn raise(&self, hold: Hold<'_>, now: u64) -> Raise {
+        let Hold { entry, claims, .. } = hold;
+        let mut holds = self.holds.of(&entry.request_id);
+        let open = holds.open(&entry.request_id);
+        let Some(held) = open.filter(|held| held.until_ms > now && held.is_of(claims)) else {
+            return Raise::Gone;
+        };
+        let mut cells = self.cells.lock(claims.iter().map(|claim| &*claim.cell));
+        let more: Vec<u64> = zip(claims, &held.parts).map(|(claim, part)| missing(claim, part)).collect();
+        let (claim, fit) = longest_wait(claims, |index, claim| {
+            if more.get(index).is_none_or(|more| *more == 0) {
+                return Fit::Now;
+            }
+            let wanted = zip(claims, &held.parts).map(|(claim, part)| claim.amount.max(part.amount()));
+            let most = match claim.rule {
+                Rule::Budget { .. } => claim.rule.limit(),
+                // What it held a period ago is free again, so there is no end to what a stream can hold in all.
+                Rule::Window { .. } | Rule::Slots { .. } => MOST_UNITS,
+            };
+            match total_up_to(claims, wanted, index) {
+                Some(wanted) if wanted <= most => total_up_to(claims, more.iter().copied(), index)
+                    .map_or(Fit::Never, |more| self.fit(&mut cells, index, claim.rule, more, now)),
+                _ => Fit::Never,
+            }
+        });
+        let retry_after_ms = match fit {
+            Fit::Now => return self.grant_more(held, &mut cells, hold, &more, now),
+            Fit::After(wait) => Some(wait),
+            Fit::Never => None,
+        };
+        let standings = self.standings_in(&mut cells, claims, now);
+        Raise::Limited { claim, retry_after_ms, standings }
+    }
+
+    fn grant_more(
+        &self,
+        held: &mut Held,
+        cells: &mut Locked<'_, '_, Cell>,
+        hold: Hold<'_>,
+        more: &[u64],
+        now: u64,
+    ) -> Raise {
+        let Hold { entry, claims, lease_ms } = hold;
+        // conservation: a call that comes late, after one that took more, says less than the hold holds.
+        let is_late = more.iter().all(|more| *more == 0)
+            && zip(claims, &held.parts).any(|(claim, part)| !is_slots(claim) && claim.amount < part.amount());
+        if !is_late {
+            held.entry = Arc::clone(entry);
+        }
+        held.lease_ms = held.lease_ms.max(lease_ms);
+        held.until_ms = held.until_ms.max(now.saturating_add(lease_ms));
+        let Held { id, until_ms, lease_ms, entry, parts } = held;
+        for (index, ((claim, amount), part)) in zip(zip(claims, more), &mut *parts).enumerate() {
+            if *amount > 0
+                && let Some((_, cell)) = cells.entry(index, || Cell::new(claim.rule))
+            {
+                let mark = cell.take(claim.rule, *amount, id, *until_ms, now);
+                part.add(Take { amount: *amount, mark }, cell);
+            }
+            if let Some(cell) = cells.get_mut(index) {
+                cell.renew(id, *until_ms);
+            }
+        }
+        let standings = self.standings_in(cells, claims, now);
+        let cells = changed::<J>(cells, parts);
+        let (until_ms, lease_ms) = (*until_ms, *lease_ms);
+        let position = self.journal.note(Event::Raised { entry, until_ms, lease_ms, parts, cells });
+        Raise::Granted { standings, position }
     }
 
     /// See [`crate::Ledger::settle`].
@@ -145,7 +214,7 @@ impl<J: Journal> Books<J> {
         for (index, part) in held.parts.iter().enumerate() {
             // A cell that is gone has forgotten these units too.
             if let Some(cell) = cells.get_mut(index) {
-                cell.correct(part.mark, &held.id, part.amount, charge.amount(index, part.amount));
+                part.settle(cell, &held.id, charge.amount(index, part.amount()));
             }
         }
         let changed = changed::<J>(&cells, &held.parts);
@@ -223,6 +292,11 @@ impl<J: Journal> Books<J> {
         claims.iter().enumerate().map(standing).collect()
     }
 
+    /// Whether the cell of the claim at `index` has room for the amount.
+    fn fit(&self, cells: &mut Locked<'_, '_, Cell>, index: usize, rule: Rule, amount: u64, now: u64) -> Fit {
+        self.ask(cells, index, rule, now, |cell| cell.fit(rule, amount, now))
+    }
+
     /// Asks the cell of the claim at `index`, or the one it would begin with.
     fn ask<T>(
         &self,
@@ -255,9 +329,31 @@ fn changed<J: Journal>(cells: &Locked<'_, '_, Cell>, parts: &[Part]) -> Vec<(Arc
     parts.iter().enumerate().filter_map(copy).collect()
 }
 
-/// What the claims up to `last` take from its cell together: a cell claimed twice must have room for both.
-fn total_up_to(claims: &[Claim], last: usize) -> Option<u64> {
+/// The claim that fits last, and when; the first of several.
+fn longest_wait(claims: &[Claim], mut fit: impl FnMut(usize, &Claim) -> Fit) -> (usize, Fit) {
+    let mut longest = (0, Fit::Now);
+    for (index, claim) in claims.iter().enumerate() {
+        let fit = fit(index, claim);
+        if fit > longest.1 {
+            longest = (index, fit);
+        }
+    }
+    longest
+}
+
+/// What the claims up to `last`, with these amounts, take from its cell together: a cell claimed twice must have room
+/// for both.
+fn total_up_to(claims: &[Claim], amounts: impl Iterator<Item = u64>, last: usize) -> Option<u64> {
     let cell = &claims.get(last)?.cell;
-    let mut same = claims.iter().take(last.saturating_add(1)).filter(|claim| claim.cell == *cell);
-    same.try_fold(0_u64, |sum, claim| sum.checked_add(claim.amount))
+    let mut same = zip(claims, amounts).take(last.saturating_add(1)).filter(|(claim, _)| claim.cell == *cell);
+    same.try_fold(0_u64, |sum, (_, amount)| sum.checked_add(amount))
+}
+
+/// What a hold must take for a claim to be held.
+fn missing(claim: &Claim, part: &Part) -> u64 {
+    if is_slots(claim) { 0 } else { claim.amount.saturating_sub(part.amount()) }
+}
+
+fn is_slots(claim: &Claim) -> bool {
+    matches!(claim.rule, Rule::Slots { .. })
 }

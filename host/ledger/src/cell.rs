@@ -11,6 +11,9 @@ use crate::slots::Slots;
 use crate::window::{Mark, Window};
 use crate::{Fit, MOST_UNITS, Rule, Standing};
 
+/// How long a budget is kept after its period, in milliseconds: no exchange lasts longer.
+pub const BUDGET_STAYS_MS: u64 = 86_400_000;
+
 /// The units one name has settled and holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cell {
@@ -101,6 +104,15 @@ impl Cell {
         }
     }
 
+    /// Whether units held at these marks are forgotten together.
+    #[must_use]
+    pub fn together(&self, one: Mark, other: Mark) -> bool {
+        match self {
+            Self::Window(window) => window.together(one, other),
+            Self::Budget(_) | Self::Slots(_) => true,
+        }
+    }
+
     /// What is left of the limit. To a claim of another kind of rule the cell is a new one.
     #[must_use]
     pub fn standing(&self, rule: Rule, now: u64) -> Standing {
@@ -144,11 +156,15 @@ impl Cell {
         }
     }
 
-    /// Whether nothing in the cell counts at `now`, so that it may be dropped. A budget that was dropped must not be
-    /// begun again: see [`Cell::closed`].
+    /// Whether nothing in the cell counts at `now`, so that it may be dropped. A budget stays for a day after its
+    /// period: holds that were made in it may still be open, and raised. When it was dropped it must not be begun
+    /// again: see [`Cell::closed`].
     #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
-        self.end_ms() <= now
+        match self {
+            Self::Budget(budget) => budget.end_ms().saturating_add(BUDGET_STAYS_MS) <= now,
+            Self::Window(_) | Self::Slots(_) => self.end_ms() <= now,
+        }
     }
 
     /// What stands for a budget whose cell was dropped when its period had ended, should the clock go back into it:

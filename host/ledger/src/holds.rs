@@ -5,9 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::journal::Part;
+use crate::part::Part;
 use crate::shelf::{Quick, locked};
-use crate::{Entry, Settled};
+use crate::{Claim, Entry, Settled};
 
 /// Tables, each with a lock of its own.
 const TABLES: usize = 64;
@@ -37,6 +37,13 @@ pub struct Held {
     pub lease_ms: u64,
     pub entry: Arc<Entry>,
     pub parts: Vec<Part>,
+}
+
+impl Held {
+    /// Whether these claims are on the cells of the hold, in their order.
+    pub fn is_of(&self, claims: &[Claim]) -> bool {
+        self.parts.iter().map(|part| &*part.cell).eq(claims.iter().map(|claim| &*claim.cell))
+    }
 }
 
 impl Holds {

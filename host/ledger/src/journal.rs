@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::cell::Cell;
-use crate::window::Mark;
+use crate::part::Part;
 use crate::{Entry, Position};
 
 /// Hears of every change, in order.
@@ -49,6 +49,19 @@ pub enum Event<'a> {
         /// See above.
         cells: Vec<(Arc<str>, Cell)>,
     },
+    /// A hold was raised: it holds more, or its lease was moved.
+    Raised {
+        /// The hold's row, if nobody ever settles it.
+        entry: &'a Arc<Entry>,
+        /// When its lease ends: milliseconds since the epoch.
+        until_ms: u64,
+        /// How long its lease is, in milliseconds.
+        lease_ms: u64,
+        /// All that it holds now.
+        parts: &'a [Part],
+        /// See above.
+        cells: Vec<(Arc<str>, Cell)>,
+    },
     /// A hold was closed: settled, or lost with its lease.
     Closed {
         /// The row of the exchange.
@@ -56,17 +69,6 @@ pub enum Event<'a> {
         /// See above.
         cells: Vec<(Arc<str>, Cell)>,
     },
-}
-
-/// What a hold holds in one cell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The cell.
-    pub cell: Arc<str>,
-    /// Units.
-    pub amount: u64,
-    /// Where a window counted them.
-    pub mark: Mark,
 }
 
 /// An open hold that survived the process that made it.

@@ -12,6 +12,7 @@
 //! reserve(hold, now)          -> granted: every claim is held, or limited: none is
 //! durable(position)           -> what was granted survives a crash; awaited before the client gets a byte
 //! renew(id, lease, now)       -> the lease of a long stream is moved on
+//! raise(hold, now)            -> the open hold takes more: every claim is raised, or limited: none is
 //! settle(entry, charge, now)  -> what was held becomes what it really cost, once, and the row is written
 //! expire(now)                 -> holds whose lease has passed are closed: charged as held, their rows written
 //! ```
@@ -45,6 +46,9 @@
 //! | the server died before the hold was durable | none comes | nothing: no byte of an answer had reached the client |
 //! | the hold was not durable in time, after dispatch | `Amounts` | what the upstream gave; the client got 503 |
 //! | granted by a local share, and the server died | none comes | nothing, and no row: no budget was claimed |
+//! | raised by a local share, and the server died | none comes | what was held before: no budget was claimed |
+//!
+//! The hold is what it is when the exchange ends: what it was raised to, if it was.
 //!
 //! Held and settled units weigh the same, so a lease that passes moves nothing in a window or a budget: the hold is
 //! closed, and what it held stays charged. That is the closed side to fail on where money is concerned.
@@ -61,6 +65,7 @@ mod holds;
 mod journal;
 pub mod keys;
 mod memory;
+mod part;
 mod shelf;
 pub mod slots;
 mod snapshot;
@@ -70,8 +75,9 @@ pub mod window;
 
 pub use books::Books;
 pub use entry::{Entry, Outcome, Price, scopes};
-pub use journal::{Event, Journal, Part, Restored, Unkept};
+pub use journal::{Event, Journal, Restored, Unkept};
 pub use memory::Memory;
+pub use part::{Part, Take};
 pub use snapshot::{CellState, OpenHold, Snapshot};
 pub use store::{Breakers, Charges, Condition, Ledger, Pending, Query, Store, Unavailable};
 pub use text::NotAState;
@@ -131,7 +137,7 @@ pub struct Claim {
     pub amount: u64,
 }
 
-/// Claims to hold for one exchange.
+/// Claims to hold for one exchange: to be reserved, or what an open hold is raised to.
 #[derive(Clone, Copy, Debug)]
 pub struct Hold<'a> {
     /// The exchange's row as it stands if nobody ever settles it: the worst case, `estimated`, and
@@ -175,6 +181,30 @@ pub enum Reservation {
         /// One for each claim, in their order, as they are without this exchange.
         standings: Vec<Standing>,
     },
+}
+
+/// The answer of [`Ledger::raise`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raise {
+    /// At least the amount of every claim is held.
+    Granted {
+        /// One for each claim, in their order, as they are now.
+        standings: Vec<Standing>,
+        /// For [`Ledger::durable`].
+        position: Position,
+    },
+    /// Nothing more is held; what was held stays, and its lease as it was.
+    Limited {
+        /// The claim with the longest wait, from 0; one that can never be granted comes first.
+        claim: usize,
+        /// When that claim could be granted if nothing else happens. A budget that is spent tells the end of its
+        /// period, when another exchange could be granted as much. None: never, it is larger than its limit.
+        retry_after_ms: Option<u64>,
+        /// One for each claim, in their order, with what the hold holds.
+        standings: Vec<Standing>,
+    },
+    /// There is no open hold of this name on the cells of these claims, or its lease has passed. Nothing changed.
+    Gone,
 }
 
 /// What a hold is charged.

@@ -8,7 +8,9 @@ use crate::breaker::{Board, BreakerRule, Health, Passage};
 use crate::keys::{Digest, Found, Kept, Key, Keys, Scope, Secret};
 use crate::shelf::locked;
 use crate::store::{Breakers, Charges, Condition, Ledger, Pending, Query};
-use crate::{Charge, Claim, Entry, Event, Hold, Journal, Position, Reservation, Settled, Snapshot, Standing};
+use crate::{
+    Charge, Claim, Entry, Event, Hold, Journal, Position, Raise, Reservation, Settled, Snapshot, Standing,
+};
 
 /// How many rows of the books are kept.
 const ROWS: usize = 10_000;
@@ -83,6 +85,10 @@ impl Ledger for Memory {
 
     fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool> {
         Box::pin(async move { Ok(self.books.renew(hold, lease_ms, now)) })
+    }
+
+    fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise> {
+        Box::pin(async move { Ok(self.books.raise(hold, now)) })
     }
 
     fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {

@@ -47,10 +47,11 @@ impl<J: Journal> Books<J> {
             if hold.until_ms <= now {
                 return;
             }
-            let amounts = hold.parts.iter().map(|part| (part.cell.to_string(), part.amount)).collect();
+            let amounts = hold.parts.iter().map(|part| (part.cell.to_string(), part.amount())).collect();
             snapshot.holds.push(OpenHold { id: hold.id.to_string(), until_ms: hold.until_ms, amounts });
             for part in &hold.parts {
-                held.entry(Arc::clone(&part.cell)).or_default().push((part.mark, part.amount));
+                let mine = part.takes().iter().map(|take| (take.mark, take.amount));
+                held.entry(Arc::clone(&part.cell)).or_default().extend(mine);
             }
         });
         self.cells().for_each(|name, cell| {

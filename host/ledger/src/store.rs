@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::breaker::{BreakerRule, Health, Passage};
 use crate::keys::Keys;
-use crate::{Charge, Claim, Entry, Hold, Position, Reservation, Settled, Standing};
+use crate::{Charge, Claim, Entry, Hold, Position, Raise, Reservation, Settled, Standing};
 
 /// What a store's method returns: an answer that may have to be fetched.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
@@ -34,6 +34,15 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Moves an open hold's lease to at least `now + lease_ms`. False: the hold is not open (any more).
     fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool>;
+
+    /// Raises what an open hold holds: of each claim at least this amount in total, all of them or none.
+    ///
+    /// The claims are those of the reservation, in their order and on its cells, with their amounts and rules as they
+    /// are wanted now. What is taken counts in a window from `now`, in a budget in the period of the claim; slots stay
+    /// as they are. Granted, the entry becomes the hold's row, and the lease is moved as by [`Ledger::renew`].
+    /// Repeated, it takes nothing more; amounts below what is held change nothing, nor does an entry that comes with
+    /// such amounts only. A refusal changes no more than that of a reservation does.
+    fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise>;
 
     /// Closes the hold named by the entry's `request_id` with what it really cost, and writes the entry. If its lease
     /// has passed, it is closed as [`Ledger::expire`] would have done.

@@ -167,6 +167,14 @@ impl Window {
         mark.moves == self.moves && self.expiry(self.bucket_of(mark.at_ms)) > self.latest_ms.max(now)
     }
 
+    /// Whether units counted at these marks are counted in one bucket, or both no more: they are forgotten together.
+    #[must_use]
+    pub fn together(&self, one: Mark, other: Mark) -> bool {
+        let (a, b) = (self.bucket_of(one.at_ms), self.bucket_of(other.at_ms));
+        let is_past = |index| self.expiry(index) <= self.latest_ms;
+        one.moves == other.moves && (a == b || is_past(a) && is_past(b))
+    }
+
     /// Milliseconds, as claimed last.
     #[must_use]
     pub const fn period_ms(&self) -> u64 {

@@ -7,7 +7,7 @@
 mod explorer;
 mod faults;
 
-use explorer::Step::{Crash, Expire, Pass, Renew, Reserve, Settle};
+use explorer::Step::{Crash, Expire, More, Pass, Renew, Reserve, Settle, SettleHeld};
 use explorer::{LEASE, Program, explore, interleavings};
 use faults::{Broken, Fault};
 use tollgate_ledger::{Memory, Store};
@@ -70,6 +70,32 @@ fn the_invariants_hold_when_answers_overtake_their_calls() {
 }
 
 #[test]
+fn the_invariants_hold_in_every_interleaving_of_raises() {
+    for limit in [2, 4] {
+        let programs = [
+            on(0, [Reserve("a", 1), More("a", 2), More("a", 2), Settle("a", 1)]),
+            on(1, [Reserve("b", 2), More("b", 3), SettleHeld("b")]),
+            on(2, [Pass(400), Pass(LEASE - 400)]),
+        ];
+        assert_eq!(explore(limit, &programs, &memory).unwrap(), interleavings(&programs));
+    }
+}
+
+#[test]
+fn the_invariants_hold_in_every_interleaving_of_raises_leases_and_crashes() {
+    for limit in [3, 5] {
+        let programs = [
+            // A raise that was on its way for long comes after a later one, and after the end.
+            on(0, [Reserve("a", 1), More("a", 3), More("a", 2), SettleHeld("a")]),
+            on(0, [Crash]),
+            on(1, [More("b", 1), Reserve("b", 1), More("b", 2)]),
+            on(2, [Pass(LEASE), Expire]),
+        ];
+        assert_eq!(explore(limit, &programs, &memory).unwrap(), interleavings(&programs));
+    }
+}
+
+#[test]
 fn a_crash_ends_the_steps_of_its_gateway_and_of_no_other() {
     let programs = [on(0, [Crash, Reserve("a", 1)]), on(1, [Reserve("b", 1), Pass(LEASE), Expire])];
     assert_eq!(explore(1, &programs, &memory).unwrap(), interleavings(&programs));
@@ -78,8 +104,8 @@ fn a_crash_ends_the_steps_of_its_gateway_and_of_no_other() {
 #[test]
 fn broken_stores_are_found() {
     let programs = [
-        on(0, [Reserve("a", 1), Settle("a", 1), Settle("a", 1)]),
-        on(1, [Reserve("b", 2), Renew("b"), Settle("b", 1)]),
+        on(0, [Reserve("a", 2), More("a", 3), Settle("a", 1), Settle("a", 1)]),
+        on(1, [Reserve("b", 1), More("b", 2), SettleHeld("b")]),
         on(2, [Pass(LEASE), Expire, Pass(LEASE)]),
     ];
     assert_eq!(explore(2, &programs, &memory).unwrap(), interleavings(&programs));

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::pin;
@@ -32,9 +33,25 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Reserve { hold: u8, amounts: [Option<u64>; 5], lease: u64 },
-    Settle { hold: u8, real: Option<Vec<u64>> },
-    Renew { hold: u8, lease: u64 },
+    Reserve {
+        hold: u8,
+        amounts: [Option<u64>; 5],
+        lease: u64,
+    },
+    /// To so much more of each claim that its last reservation had.
+    Raise {
+        hold: u8,
+        more: [u64; 5],
+        lease: u64,
+    },
+    Settle {
+        hold: u8,
+        real: Option<Vec<u64>>,
+    },
+    Renew {
+        hold: u8,
+        lease: u64,
+    },
     Expire,
     Wait(u64),
     Limits([u64; 5]),
@@ -47,6 +64,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (0..40_u8, amounts, lease.clone())
             .prop_map(|(hold, amounts, lease)| Step::Reserve { hold, amounts, lease }),
+        4 => (0..40_u8, prop::array::uniform5(0..20_u64), lease.clone())
+            .prop_map(|(hold, more, lease)| Step::Raise { hold, more, lease }),
         5 => (0..40_u8, prop::option::of(prop::collection::vec(0..15_u64, 0..5)))
             .prop_map(|(hold, real)| Step::Settle { hold, real }),
         1 => (0..40_u8, lease).prop_map(|(hold, lease)| Step::Renew { hold, lease }),
@@ -76,6 +95,12 @@ proptest! {
     fn every_history_is_the_naive_ledgers(history in steps()) {
         let (memory, mut naive) = (Memory::new(), Naive::default());
         let (mut now, mut limits) = (NOW, [10, 20, 5, 60, 8]);
+        let mut reserved: HashMap<u8, [Option<u64>; 5]> = HashMap::new();
+        let claims = |limits, amounts: [Option<u64>; 5]| -> Vec<Claim> {
+            std::iter::zip(rules(limits), amounts)
+                .filter_map(|((cell, rule), amount)| Some(Claim { cell: cell.into(), rule, amount: amount? }))
+                .collect()
+        };
         for step in history {
             match step {
                 Step::Wait(time) => now += time,
@@ -85,6 +110,14 @@ proptest! {
                     let hold = hold.to_string();
                     prop_assert_eq!(ready(memory.renew(&hold, lease, now))?, naive.renew(&hold, lease, now));
                 }
+                Step::Raise { hold, more, lease } => {
+                    let had = reserved.get(&hold).copied().unwrap_or_default();
+                    let to = std::array::from_fn(|index| had[index].map(|amount| amount + more[index]));
+                    let row = Arc::new(entry(&hold.to_string(), more[0]));
+                    let claims = claims(limits, to);
+                    let hold = Hold { entry: &row, claims: &claims, lease_ms: lease };
+                    prop_assert_eq!(ready(memory.raise(hold, now))?, naive.raise(hold, now));
+                }
                 Step::Settle { hold, real } => {
                     let row = Arc::new(entry(&hold.to_string(), 1));
                     let charge = real.as_deref().map_or(Charge::Held, Charge::Amounts);
@@ -92,9 +125,8 @@ proptest! {
                 }
                 Step::Reserve { hold, amounts, lease } => {
                     let row = Arc::new(entry(&hold.to_string(), 9));
-                    let claims: Vec<Claim> = std::iter::zip(rules(limits), amounts)
-                        .filter_map(|((cell, rule), amount)| Some(Claim { cell: cell.into(), rule, amount: amount? }))
-                        .collect();
+                    reserved.insert(hold, amounts);
+                    let claims = claims(limits, amounts);
                     let hold = Hold { entry: &row, claims: &claims, lease_ms: lease };
                     prop_assert_eq!(ready(memory.reserve(hold, now))?, naive.reserve(hold, now));
                 }
@@ -171,9 +203,13 @@ fn random_operations_are_answered_the_same_again_and_reach_every_answer() {
         }
     }
     for answer in [
-        "Granted",
-        "retry_after_ms: Some",
-        "retry_after_ms: None",
+        "Reserved(Granted",
+        "Reserved(Limited { claim: 0, retry_after_ms: Some",
+        "Reserved(Limited { claim: 0, retry_after_ms: None",
+        "Raised(Granted",
+        "Raised(Limited { claim: 1, retry_after_ms: Some",
+        "Raised(Limited { claim: 1, retry_after_ms: None",
+        "Raised(Gone",
         "Done",
         "Already",
         "Unknown",

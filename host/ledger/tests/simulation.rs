@@ -23,7 +23,7 @@ fn the_invariants_hold_through_a_day_of_crashes_retries_and_long_streams() {
         {
             assert!(seen.get(what).is_some_and(|times| *times > 20), "seed {seed} saw too little: {seen:?}");
         }
-        for what in ["crash", "renewed", "repeated", "late"] {
+        for what in ["crash", "renewed", "raised", "limited", "gone", "repeated", "late"] {
             assert!(seen.get(what).is_some_and(|times| *times > 5), "seed {seed} saw too little: {seen:?}");
         }
     }

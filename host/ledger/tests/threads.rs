@@ -8,7 +8,9 @@ use std::thread;
 
 use tollgate_contract::operations::Random;
 use tollgate_contract::{LEASE, NOW, budget, entry, slots, window};
-use tollgate_ledger::{Books, Charge, Claim, Event, Hold, Journal, Position, Reservation, Settled, Unkept};
+use tollgate_ledger::{
+    Books, Charge, Claim, Event, Hold, Journal, Position, Raise, Reservation, Settled, Unkept,
+};
 
 const THREADS: usize = 8;
 
@@ -17,6 +19,12 @@ fn granted(books: &Books<impl Journal>, id: &str, claims: &[Claim]) -> bool {
     let entry = Arc::new(entry(id, 1));
     let answer = books.reserve(Hold { entry: &entry, claims, lease_ms: LEASE }, NOW);
     matches!(answer, Reservation::Granted { .. })
+}
+
+/// Raises its hold, of any journal.
+fn raised(books: &Books<impl Journal>, id: &str, claims: &[Claim]) -> bool {
+    let entry = Arc::new(entry(id, 1));
+    matches!(books.raise(Hold { entry: &entry, claims, lease_ms: LEASE }, NOW), Raise::Granted { .. })
 }
 
 /// Does it on every thread, and sums what they say.
@@ -47,6 +55,25 @@ fn never_over_admit_grants_exactly_the_budget_among_a_thousand_reservations() {
         assert_eq!(grants, budget_of);
         let left = books.standings(&claims, NOW).iter().map(|left| left.remaining).collect::<Vec<_>>();
         assert_eq!(left, [1_000_000 - grants as u64, 0, 1_000 - grants as u64]);
+    }
+}
+
+#[test]
+fn never_over_admit_grants_exactly_the_budget_among_a_thousand_raises() {
+    for repeat in 0..50_usize {
+        let more = 1 + repeat * 37 % 1_000;
+        let books = Books::new(Unkept);
+        let claims = |amount| [window("w", 1_000_000, amount), budget("b", 1_000 + more as u64, amount)];
+        let ids: Vec<String> = (0..1_000).map(|number| format!("hold-{number}")).collect();
+        assert!(ids.iter().all(|id| granted(&books, id, &claims(1))));
+        // Each is asked for by two threads at once.
+        let raises = on_all(|thread| {
+            let mine = ids.iter().skip(thread / 2).step_by(THREADS / 2);
+            mine.filter(|id| raised(&books, id, &claims(2))).count()
+        });
+        assert_eq!(books.standings(&claims(0), NOW)[1].remaining, 0);
+        assert_eq!(books.standings(&claims(0), NOW)[0].remaining, 1_000_000 - 1_000 - more as u64);
+        assert!((more..=2 * more).contains(&raises), "{more} holds, each once or twice: {raises}");
     }
 }
 
@@ -118,6 +145,7 @@ fn nobody_waits_in_a_circle_whatever_the_order_of_claims() {
                 0 => assert!(books.renew(&id, 2 * LEASE, NOW)),
                 1 => drop(books.standings(&claims, NOW)),
                 2 => assert_eq!(books.expire(NOW), 0),
+                4 => assert!(raised(&books, &id, &claims)),
                 3 if number % 100 == 0 => drop(books.snapshot(NOW)),
                 _ => {}
             }

@@ -18,6 +18,7 @@ mod holds;
 mod keys;
 pub mod naive;
 pub mod operations;
+mod raises;
 mod rows;
 mod slots;
 mod terms;
@@ -101,6 +102,27 @@ sentences! { $
         conservation_for_every_charge
         what_was_granted_is_durable
         a_store_that_answers_is_sound
+    }
+    raises {
+        never_over_admit_is_kept_by_a_raise
+        never_over_admit_when_one_claim_of_a_raise_does_not_fit
+        never_over_admit_when_a_cell_that_is_claimed_twice_is_raised
+        never_over_admit_among_many_raises_at_once
+        never_over_admit_in_any_period_of_a_window_after_raises
+        no_phantom_refusal_of_a_stream_that_holds_a_little_each_period
+        no_phantom_refusal_after_a_raised_hold_gives_back
+        no_phantom_refusal_in_a_budget_that_ended_under_an_open_hold
+        a_raise_that_comes_again_takes_nothing_more
+        a_raise_to_less_changes_nothing
+        a_raise_that_is_refused_changes_nothing
+        a_raise_above_its_budget_is_never_granted
+        a_raise_of_what_is_not_open_is_gone
+        a_raise_leaves_slots_and_moves_the_lease
+        a_raise_under_a_new_limit_goes_by_it
+        settle_once_charges_what_a_hold_was_raised_to
+        a_raised_hold_that_is_lost_is_charged_as_raised
+        conservation_after_raises_for_every_charge
+        what_a_raise_granted_is_durable
     }
     rows {
         settle_once_has_one_row_whatever_is_repeated

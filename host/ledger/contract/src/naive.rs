@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tollgate_ledger::{
-    Charge, Claim, Entry, Hold, MOST_UNITS, Position, Reservation, Rule, Settled, Standing,
+    Charge, Claim, Entry, Fit, Hold, MOST_UNITS, Position, Raise, Reservation, Rule, Settled, Standing,
 };
 
 /// The list.
@@ -18,6 +18,8 @@ pub struct Naive {
 
 struct Taken {
     hold: String,
+    /// Which of the hold's claims took it.
+    claim: usize,
     cell: String,
     rule: Rule,
     at: u64,
@@ -28,6 +30,8 @@ struct Taken {
 
 struct Lease {
     entry: Arc<Entry>,
+    /// The cells it claimed.
+    cells: Vec<String>,
     until: u64,
     closed: bool,
 }
@@ -37,25 +41,61 @@ impl Naive {
     pub fn reserve(&mut self, hold: Hold<'_>, now: u64) -> Reservation {
         let Hold { entry, claims, lease_ms } = hold;
         if self.lease(&entry.request_id).is_none() {
-            let waits: Vec<u64> = (0..claims.len()).map(|index| self.wait(claims, index, now)).collect();
-            let longest = waits.iter().copied().max().unwrap_or(0);
-            if longest > 0 {
-                let claim = waits.iter().position(|wait| *wait == longest).unwrap();
-                let retry_after_ms = (longest < u64::MAX).then_some(longest);
-                return Reservation::Limited {
-                    claim,
-                    retry_after_ms,
-                    standings: self.standings(claims, now),
-                };
+            let (claim, wait) = longest((0..claims.len()).map(|index| self.wait(claims, index, now)));
+            if wait > Fit::Now {
+                let standings = self.standings(claims, now);
+                return Reservation::Limited { claim, retry_after_ms: told(wait), standings };
             }
-            for claim in claims {
-                let (hold, cell) = (entry.request_id.clone(), claim.cell.clone());
-                let (rule, units, until) = (claim.rule, claim.amount, now + lease_ms);
-                self.taken.push(Taken { hold, cell, rule, at: now, units, until });
-            }
-            self.holds.push(Lease { entry: Arc::clone(entry), until: now + lease_ms, closed: false });
+            self.take(&entry.request_id, claims.iter().enumerate(), now);
+            let cells = claims.iter().map(|claim| claim.cell.clone()).collect();
+            self.holds.push(Lease { entry: Arc::clone(entry), cells, until: 0, closed: false });
+            self.extend(&entry.request_id, now + lease_ms);
         }
         Reservation::Granted { standings: self.standings(claims, now), position: Position::default() }
+    }
+
+    /// See [`tollgate_ledger::Ledger::raise`].
+    pub fn raise(&mut self, hold: Hold<'_>, now: u64) -> Raise {
+        let Hold { entry, claims, lease_ms } = hold;
+        let id = &entry.request_id;
+        let is_of = |lease: &&mut Lease| lease.cells.iter().eq(claims.iter().map(|claim| &claim.cell));
+        let open = self.lease(id).filter(|lease| !lease.closed && lease.until > now).filter(is_of);
+        if open.is_none() {
+            return Raise::Gone;
+        }
+        let held: Vec<u64> = (0..claims.len()).map(|index| self.held(id, index)).collect();
+        let (mut wanted, mut more) = (claims.to_vec(), claims.to_vec());
+        for (index, claim) in claims.iter().enumerate() {
+            wanted[index].amount = claim.amount.max(held[index]);
+            let is_slots = matches!(claim.rule, Rule::Slots { .. });
+            more[index].amount = if is_slots { 0 } else { claim.amount.saturating_sub(held[index]) };
+        }
+        let wait = |index: usize| {
+            let most = match claims[index].rule {
+                Rule::Budget { limit, .. } => limit.min(MOST_UNITS),
+                _ => MOST_UNITS,
+            };
+            match more[index].amount {
+                0 => Fit::Now,
+                _ if total(&wanted, index) > most.into() => Fit::Never,
+                _ => self.wait(&more, index, now),
+            }
+        };
+        let (claim, wait) = longest((0..claims.len()).map(wait));
+        if wait > Fit::Now {
+            let standings = self.standings(claims, now);
+            return Raise::Limited { claim, retry_after_ms: told(wait), standings };
+        }
+        let takes = more.iter().any(|claim| claim.amount > 0);
+        let asks_less = (0..claims.len()).any(|index| {
+            !matches!(claims[index].rule, Rule::Slots { .. }) && claims[index].amount < held[index]
+        });
+        if takes || !asks_less {
+            self.lease(id).unwrap().entry = Arc::clone(entry);
+        }
+        self.take(id, more.iter().enumerate().filter(|(_, claim)| claim.amount > 0), now);
+        self.extend(id, now + lease_ms);
+        Raise::Granted { standings: self.standings(claims, now), position: Position::default() }
     }
 
     /// See [`tollgate_ledger::Ledger::settle`].
@@ -66,11 +106,20 @@ impl Naive {
             return Settled::Already;
         }
         lease.closed = true;
-        let held = self.taken.iter_mut().filter(|taken| taken.hold == entry.request_id);
-        for (index, taken) in held.enumerate() {
-            taken.units = charge.amount(index, taken.units);
-            taken.until = now;
+        for index in 0..lease.cells.len() {
+            // What was used was used in the order in which it was taken.
+            let mut rest = charge.amount(index, self.held(&entry.request_id, index));
+            let mut takes: Vec<&mut Taken> = self.taken.iter_mut().filter(|it| it.is(entry, index)).collect();
+            let last = takes.pop();
+            for taken in takes {
+                taken.units = taken.units.min(rest);
+                rest -= taken.units;
+            }
+            if let Some(last) = last {
+                last.units = rest;
+            }
         }
+        self.taken.iter_mut().filter(|taken| taken.hold == entry.request_id).for_each(|it| it.until = now);
         self.rows.push(Entry::clone(entry));
         Settled::Done
     }
@@ -78,10 +127,10 @@ impl Naive {
     /// See [`tollgate_ledger::Ledger::renew`].
     pub fn renew(&mut self, hold: &str, lease_ms: u64, now: u64) -> bool {
         let open = self.lease(hold).filter(|lease| !lease.closed && lease.until > now);
-        let Some(lease) = open else { return false };
-        lease.until = lease.until.max(now + lease_ms);
-        let until = lease.until;
-        self.taken.iter_mut().filter(|taken| taken.hold == hold).for_each(|taken| taken.until = until);
+        if open.is_none() {
+            return false;
+        }
+        self.extend(hold, now + lease_ms);
         true
     }
 
@@ -105,7 +154,7 @@ impl Naive {
     /// Units that the cell counts.
     #[must_use]
     pub fn used(&self, cell: &str, now: u64) -> u64 {
-        let counted = self.taken.iter().filter(|taken| taken.cell == cell && taken.forgotten() > now);
+        let counted = self.taken.iter().filter(|taken| taken.cell == cell && taken.counts(now));
         counted.map(|taken| u128::from(taken.units)).sum::<u128>().min(MOST_UNITS.into()) as u64
     }
 
@@ -130,24 +179,83 @@ impl Naive {
         number
     }
 
-    /// Milliseconds until the claim fits together with those before it: 0 now, the largest number never.
-    fn wait(&self, claims: &[Claim], index: usize, now: u64) -> u64 {
-        let claim = &claims[index];
-        let same = claims[..=index].iter().filter(|other| other.cell == claim.cell);
-        let amount: u128 = same.map(|claim| u128::from(claim.amount)).sum();
-        let mut moments = vec![now];
-        let mine = self.taken.iter().filter(|taken| taken.cell == claim.cell);
-        moments.extend(mine.map(Taken::forgotten).filter(|at| *at > now));
-        moments.sort_unstable();
-        if amount > u128::from(claim.rule.limit()) {
-            return u64::MAX;
+    /// Units that a claim of a hold holds.
+    fn held(&self, hold: &str, claim: usize) -> u64 {
+        let mine = self.taken.iter().filter(|taken| taken.hold == hold && taken.claim == claim);
+        mine.map(|taken| taken.units).sum()
+    }
+
+    fn take<'a>(&mut self, hold: &str, claims: impl Iterator<Item = (usize, &'a Claim)>, now: u64) {
+        for (index, claim) in claims {
+            let (hold, cell) = (hold.to_owned(), claim.cell.clone());
+            let (rule, units) = (claim.rule, claim.amount);
+            self.taken.push(Taken { hold, claim: index, cell, rule, at: now, units, until: 0 });
         }
-        let fits = |at: &u64| u128::from(self.used(&claim.cell, *at)) + amount <= claim.rule.limit().into();
-        moments.into_iter().find(fits).map_or(u64::MAX, |at| at - now)
+    }
+
+    /// A lease never ends earlier than it did.
+    fn extend(&mut self, hold: &str, until: u64) {
+        let Some(lease) = self.lease(hold) else { return };
+        lease.until = lease.until.max(until);
+        let until = lease.until;
+        self.taken.iter_mut().filter(|taken| taken.hold == hold).for_each(|taken| taken.until = until);
+    }
+
+    /// When the claim fits together with those before it.
+    fn wait(&self, claims: &[Claim], index: usize, now: u64) -> Fit {
+        let claim = &claims[index];
+        let (amount, limit) = (total(claims, index), u128::from(claim.rule.limit()));
+        if amount > limit {
+            return Fit::Never;
+        }
+        let fits = |at: &u64| u128::from(self.used(&claim.cell, *at)) + amount <= limit;
+        if fits(&now) {
+            return Fit::Now;
+        }
+        if let Rule::Budget { end_ms, .. } = claim.rule {
+            return Fit::After(end_ms.saturating_sub(now));
+        }
+        let mine = self.taken.iter().filter(|taken| taken.cell == claim.cell);
+        let mut moments: Vec<u64> = mine.map(Taken::forgotten).filter(|at| *at > now).collect();
+        moments.sort_unstable();
+        moments.into_iter().find(fits).map_or(Fit::Never, |at| Fit::After(at - now))
     }
 }
 
+/// The longest wait, and which it is: the first of several.
+fn longest(waits: impl Iterator<Item = Fit>) -> (usize, Fit) {
+    waits.enumerate().fold(
+        (0, Fit::Now),
+        |longest, (index, wait)| {
+            if wait > longest.1 { (index, wait) } else { longest }
+        },
+    )
+}
+
+fn told(wait: Fit) -> Option<u64> {
+    match wait {
+        Fit::Now => Some(0),
+        Fit::After(wait) => Some(wait),
+        Fit::Never => None,
+    }
+}
+
+/// What the claims up to this one take from its cell.
+fn total(claims: &[Claim], index: usize) -> u128 {
+    let same = claims[..=index].iter().filter(|claim| claim.cell == claims[index].cell);
+    same.map(|claim| u128::from(claim.amount)).sum()
+}
+
 impl Taken {
+    fn is(&self, entry: &Entry, claim: usize) -> bool {
+        self.hold == entry.request_id && self.claim == claim
+    }
+
+    /// What was spent in a period stays spent in it.
+    fn counts(&self, now: u64) -> bool {
+        matches!(self.rule, Rule::Budget { .. }) || self.forgotten() > now
+    }
+
     /// When it counts no more: a window forgets by thirtieths of its period, never early.
     fn forgotten(&self) -> u64 {
         match self.rule {

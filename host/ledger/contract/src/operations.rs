@@ -3,11 +3,13 @@
 //! The numbers are those a store may meet: amounts around small limits, sometimes as large as [`MOST_UNITS`]; ids
 //! that come again while they are remembered; times that mostly go forward and, if asked for, a little back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::{
-    Charge, Claim, Entry, Hold, MOST_UNITS, Outcome, Reservation, Rule, Settled, Standing, Store,
+    Charge, Claim, Entry, Hold, MOST_UNITS, Outcome, Position, Raise, Reservation, Rule, Settled, Standing,
+    Store,
 };
 
 use crate::naive::Naive;
@@ -27,6 +29,8 @@ pub struct Operation {
 pub enum Call {
     /// [`tollgate_ledger::Ledger::reserve`] of the exchange, with its claims and the lease in milliseconds.
     Reserve(Arc<Entry>, Vec<Claim>, u64),
+    /// [`tollgate_ledger::Ledger::raise`] to the claims, with the lease in milliseconds.
+    Raise(Arc<Entry>, Vec<Claim>, u64),
     /// [`tollgate_ledger::Ledger::settle`] with these amounts; none: as held.
     Settle(Arc<Entry>, Option<Vec<u64>>),
     /// [`tollgate_ledger::Ledger::renew`] by so many milliseconds.
@@ -46,6 +50,8 @@ pub enum Call {
 pub enum Answer {
     /// To a reservation; its position is left out.
     Reserved(Reservation),
+    /// To a raise; its position is left out.
+    Raised(Raise),
     /// To a settlement.
     Settled(Settled),
     /// To a renewal.
@@ -68,6 +74,10 @@ pub async fn apply(store: &dyn Store, operation: &Operation) -> Answer {
             let hold = Hold { entry, claims, lease_ms: *lease_ms };
             Answer::Reserved(placeless(store.reserve(hold, now).await.unwrap()))
         }
+        Call::Raise(entry, claims, lease_ms) => {
+            let hold = Hold { entry, claims, lease_ms: *lease_ms };
+            Answer::Raised(placeless_raise(store.raise(hold, now).await.unwrap()))
+        }
         Call::Settle(entry, amounts) => {
             Answer::Settled(store.settle(entry, charge(amounts.as_deref()), now).await.unwrap())
         }
@@ -89,6 +99,9 @@ pub fn apply_naively(naive: &mut Naive, operation: &Operation) -> Option<Answer>
         Call::Reserve(entry, claims, lease_ms) => {
             Answer::Reserved(naive.reserve(Hold { entry, claims, lease_ms: *lease_ms }, now))
         }
+        Call::Raise(entry, claims, lease_ms) => {
+            Answer::Raised(naive.raise(Hold { entry, claims, lease_ms: *lease_ms }, now))
+        }
         Call::Settle(entry, amounts) => Answer::Settled(naive.settle(entry, charge(amounts.as_deref()), now)),
         Call::Renew(hold, lease_ms) => Answer::Renewed(naive.renew(hold, *lease_ms, now)),
         Call::Expire => Answer::Expired(naive.expire(now)),
@@ -101,12 +114,54 @@ fn charge(amounts: Option<&[u64]>) -> Charge<'_> {
     amounts.map_or(Charge::Held, Charge::Amounts)
 }
 
+/// A raise without its position, which is each store's own.
+#[must_use]
+pub fn placeless_raise(raise: Raise) -> Raise {
+    match raise {
+        Raise::Granted { standings, .. } => Raise::Granted { standings, position: Position::default() },
+        other => other,
+    }
+}
+
+/// What was reserved lately, and may be raised: a reservation that is refused or repeated is among them.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved(VecDeque<(Arc<Entry>, Vec<Claim>)>);
+
+impl Reserved {
+    /// Notes a reservation.
+    pub fn note(&mut self, entry: &Arc<Entry>, claims: &[Claim]) {
+        self.0.truncate(11);
+        self.0.push_front((Arc::clone(entry), claims.to_vec()));
+    }
+
+    /// One of them, its claims raised by a little, from the same amounts each time or from what it asked for last.
+    pub fn raise(&mut self, random: &mut Random, lease_ms: u64) -> Option<Call> {
+        let number = random.below(12).min(self.0.len().checked_sub(1)? as u64);
+        let (entry, kept) = self.0.get_mut(number as usize)?;
+        let mut claims = kept.clone();
+        for claim in &mut claims {
+            claim.amount += [0, 0, 1, 3, 7, 12][random.below(6) as usize];
+        }
+        match random.below(12) {
+            // Not what it reserved.
+            0 => drop(claims.pop()),
+            1 => claims.reverse(),
+            // Less than it may hold by now.
+            2..5 => {}
+            _ => kept.clone_from(&claims),
+        }
+        let entry = Arc::new(Entry { charge: random.below(1_000), ..Entry::clone(entry) });
+        Some(Call::Raise(entry, claims, lease_ms))
+    }
+}
+
 /// An endless sequence of operations, the same for the same seed.
 pub struct Operations {
     random: Random,
     now: u64,
     /// Exchanges so far.
     exchanges: u64,
+    reserved: Reserved,
     steady: bool,
 }
 
@@ -114,7 +169,13 @@ impl Operations {
     /// With clocks that sometimes step back and windows whose period sometimes changes.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), now: NOW, exchanges: 0, steady: false }
+        Self {
+            random: Random::new(seed),
+            now: NOW,
+            exchanges: 0,
+            reserved: Reserved::default(),
+            steady: false,
+        }
     }
 
     /// As the naive ledger can follow them: clocks go forward, periods stay.
@@ -214,11 +275,17 @@ impl Iterator for Operations {
         self.pass_time();
         let lease_ms = [50, 3_000, 90_000][self.random.below(3) as usize];
         let call = match self.random.below(20) {
-            0..8 => {
+            0..7 => {
                 self.exchanges += self.random.below(4).min(1);
-                Call::Reserve(self.exchange(), self.claims(), lease_ms)
+                let (entry, claims) = (self.exchange(), self.claims());
+                self.reserved.note(&entry, &claims);
+                Call::Reserve(entry, claims, lease_ms)
             }
-            8..14 => self.settlement(),
+            7..11 => match self.reserved.raise(&mut self.random, lease_ms) {
+                Some(raise) => raise,
+                None => Call::Expire,
+            },
+            11..14 => self.settlement(),
             14..16 => Call::Renew(self.exchange().request_id.clone(), lease_ms),
             16 => Call::Expire,
             17 => Call::Standings(self.claims()),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tollgate_ledger::{
-    Charge, Claim, Entry, Hold, Pending, Position, Price, Query, Reservation, Rule, Settled, Standing, Store,
+    Charge, Claim, Entry, Hold, Pending, Position, Price, Query, Raise, Reservation, Rule, Settled, Standing,
+    Store,
 };
 
 /// The period of [`window`], in milliseconds.
@@ -71,6 +72,17 @@ pub async fn granted(store: &dyn Store, id: &str, claims: &[Claim], now: u64) ->
 #[must_use]
 pub fn is_granted(reservation: &Reservation) -> bool {
     matches!(reservation, Reservation::Granted { .. })
+}
+
+/// Raises the named exchange's hold to these claims. Its row is charged what the first of them holds then.
+pub async fn raise(store: &dyn Store, id: &str, claims: &[Claim], now: u64) -> Raise {
+    let entry = Arc::new(entry(id, claims.first().map_or(0, |claim| claim.amount)));
+    store.raise(Hold { entry: &entry, claims, lease_ms: LEASE }, now).await.unwrap()
+}
+
+/// Whether all of it is held then.
+pub async fn raised(store: &dyn Store, id: &str, claims: &[Claim], now: u64) -> bool {
+    matches!(raise(store, id, claims, now).await, Raise::Granted { .. })
 }
 
 /// Settles the named exchange.

@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult, Script, ScriptInvocation};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::{
-    Charge, Claim, Entry, Hold, MOST_UNITS, Position, Reservation, Rule, Settled, Standing,
+    Charge, Claim, Entry, Hold, MOST_UNITS, Position, Raise, Reservation, Rule, Settled, Standing,
 };
 
 use crate::names::Names;
@@ -77,16 +77,38 @@ impl Calls<'_> {
         call.arg(target.id).arg(text(hold.entry)?).arg(number(hold.lease_ms));
         add_claims(&mut call, hold.claims);
         let reply: Vec<i64> = call.invoke_async(&mut on).await?;
-        let reservation = match reply.split_first() {
-            Some((1, left)) => standings(left)
-                .map(|standings| Reservation::Granted { standings, position: Position::default() }),
-            Some((0, [claim, wait, left @ ..])) => standings(left).and_then(|standings| {
-                let claim = usize::try_from(*claim).ok()?;
-                Some(Reservation::Limited { claim, retry_after_ms: u64::try_from(*wait).ok(), standings })
-            }),
-            _ => None,
+        let reservation = match told_of_claims(&reply) {
+            Some(Claimed::Granted(standings)) => {
+                Reservation::Granted { standings, position: Position::default() }
+            }
+            Some(Claimed::Limited { claim, retry_after_ms, standings }) => {
+                Reservation::Limited { claim, retry_after_ms, standings }
+            }
+            None => return Err(odd("reserve", &reply)),
         };
-        reservation.ok_or_else(|| odd("reserve", &reply))
+        Ok(reservation)
+    }
+
+    /// See [`tollgate_ledger::Ledger::raise`].
+    pub async fn raise(
+        self,
+        mut on: MultiplexedConnection,
+        target: Target<'_>,
+        hold: Hold<'_>,
+    ) -> RedisResult<Raise> {
+        let mut call = self.hold_call(&SCRIPTS.raise, &target, &self.names.horizon);
+        call.arg(target.id).arg(text(hold.entry)?).arg(number(hold.lease_ms));
+        add_claims(&mut call, hold.claims);
+        let reply: Vec<i64> = call.invoke_async(&mut on).await?;
+        let raise = match told_of_claims(&reply) {
+            Some(Claimed::Granted(standings)) => Raise::Granted { standings, position: Position::default() },
+            Some(Claimed::Limited { claim, retry_after_ms, standings }) => {
+                Raise::Limited { claim, retry_after_ms, standings }
+            }
+            None if *reply == [2] => Raise::Gone,
+            None => return Err(odd("raise", &reply)),
+        };
+        Ok(raise)
     }
 
     /// See [`tollgate_ledger::Ledger::settle`].
@@ -263,6 +285,24 @@ impl Calls<'_> {
             .arg(number(rule.open_ms))
             .arg(number(rule.probe_ms));
         call
+    }
+}
+
+/// What a script that takes claims answers.
+enum Claimed {
+    Granted(Vec<Standing>),
+    Limited { claim: usize, retry_after_ms: Option<u64>, standings: Vec<Standing> },
+}
+
+/// Reads `[1, standings ..]`, or `[0, claim, wait, standings ..]`.
+fn told_of_claims(reply: &[i64]) -> Option<Claimed> {
+    match reply.split_first()? {
+        (1, left) => standings(left).map(Claimed::Granted),
+        (0, [claim, wait, left @ ..]) => {
+            let (claim, retry_after_ms) = (usize::try_from(*claim).ok()?, u64::try_from(*wait).ok());
+            Some(Claimed::Limited { claim, retry_after_ms, standings: standings(left)? })
+        }
+        _ => None,
     }
 }
 

@@ -1,12 +1,10 @@
 //! The store as a [`Ledger`]: Redis while it is there, and what is done when it is not.
 
-use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use tollgate_ledger::{
-    Charge, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Reservation, Settled, Standing,
+    Charge, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Raise, Reservation, Settled, Standing,
     Unavailable,
 };
 
@@ -14,56 +12,6 @@ use crate::calls::{DUE_AT_ONCE, Due, Target, When};
 use crate::journal::Line;
 use crate::link::Failure;
 use crate::{Inner, Redis};
-
-/// Which cells the holds of this gateway are in, so that a settlement is one round trip. What is not known here is
-/// asked for.
-#[derive(Default)]
-pub struct Cells(Mutex<HashMap<String, Known>>);
-
-struct Known {
-    keys: Arc<[String]>,
-    until: Instant,
-}
-
-impl Cells {
-    fn remember(&self, hold: &str, keys: Arc<[String]>, lease_ms: u64) {
-        if let Some(until) = end_of(lease_ms) {
-            self.known().insert(hold.to_owned(), Known { keys, until });
-        }
-    }
-
-    fn renew(&self, hold: &str, lease_ms: u64) {
-        if let (Some(known), Some(until)) = (self.known().get_mut(hold), end_of(lease_ms)) {
-            known.until = known.until.max(until);
-        }
-    }
-
-    fn of(&self, hold: &str) -> Arc<[String]> {
-        self.known().get(hold).map_or_else(|| Arc::from([]), |known| Arc::clone(&known.keys))
-    }
-
-    fn knows(&self, hold: &str) -> bool {
-        self.known().contains_key(hold)
-    }
-
-    fn forget(&self, hold: &str) {
-        self.known().remove(hold);
-    }
-
-    fn forget_lapsed(&self) {
-        let now = Instant::now();
-        self.known().retain(|_, known| known.until > now);
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        // Nothing under the lock panics.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn end_of(lease_ms: u64) -> Option<Instant> {
-    Instant::now().checked_add(Duration::from_millis(lease_ms))
-}
 
 impl Ledger for Redis {
     fn reserve<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Reservation> {
@@ -77,6 +25,10 @@ impl Ledger for Redis {
 
     fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool> {
         Box::pin(self.inner.renew(hold, lease_ms, now))
+    }
+
+    fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise> {
+        Box::pin(self.inner.raise(hold, now))
     }
 
     fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {
@@ -113,33 +65,84 @@ impl Inner {
         let target = Target { id, key: &key, cells: Arc::clone(&cells) };
         let send = |on| {
             // Noted first: when the answer is lost, it may have been granted all the same.
-            self.cells.remember(id, cells, hold.lease_ms);
+            self.known.note(id, cells, hold.claims, hold.lease_ms);
             self.calls(now).reserve(on, target, hold)
         };
         match self.link.run(send).await {
             Ok(reservation) => {
                 if let Reservation::Limited { .. } = reservation {
-                    self.cells.forget(id);
+                    self.known.forget(id);
                 }
                 Ok(reservation)
             }
             Err(Failure::Down(why)) => self.share.reserve(hold, why, now),
             Err(Failure::Refused(why)) => {
-                self.cells.forget(id);
+                self.known.forget(id);
                 Err(why)
             }
         }
+    }
+
+    async fn raise(&self, hold: Hold<'_>, now: u64) -> Result<Raise, Unavailable> {
+        let id = &hold.entry.request_id;
+        if self.share.has(id) {
+            return self.share.raise(hold, Unavailable::new("a budget was claimed later"), now);
+        }
+        let key = self.names.hold(id)?;
+        let cells: Arc<[String]> = hold.claims.iter().map(|claim| self.names.cell(&claim.cell)).collect();
+        let target = Target { id, key: &key, cells: Arc::clone(&cells) };
+        match self.link.run(|on| self.calls(now).raise(on, target, hold)).await {
+            Ok(raise) => {
+                if let Raise::Granted { .. } = raise
+                    && let Some(added) = self.known.raised(id, hold.claims, hold.lease_ms)
+                {
+                    // never over-admit: Redis has it now, and the share counts what it gave for its period.
+                    self.share.settle_added(hold.entry, &added, Charge::Held, now);
+                }
+                Ok(raise)
+            }
+            Err(Failure::Down(why)) => self.add_locally(hold, &cells, why, now),
+            Err(Failure::Refused(why)) => Err(why),
+        }
+    }
+
+    /// Has the share hold what a hold in Redis is raised by while Redis is down. It is not moved to Redis: there the
+    /// settlement says what it really cost.
+    fn add_locally(
+        &self,
+        hold: Hold<'_>,
+        cells: &[String],
+        down: Unavailable,
+        now: u64,
+    ) -> Result<Raise, Unavailable> {
+        let id = &hold.entry.request_id;
+        let Some(mut added) = self.known.addition(id) else { return Err(down) };
+        if *self.known.cells(id) != *cells {
+            return Ok(Raise::Gone);
+        }
+        let raise = self.share.add(hold, &added, down, now)?;
+        if let Raise::Granted { .. } = raise {
+            for (total, claim) in added.total.iter_mut().zip(hold.claims) {
+                *total = claim.amount.max(*total);
+            }
+            self.known.add(id, added);
+            self.known.renewed(id, hold.lease_ms);
+        }
+        Ok(raise)
     }
 
     async fn renew(&self, id: &str, lease_ms: u64, now: u64) -> Result<bool, Unavailable> {
         if self.share.has(id) {
             return Ok(self.share.renew(id, lease_ms, now));
         }
+        if let Some(added) = self.known.added(id) {
+            self.share.renew(&added.name, lease_ms, now);
+        }
         let key = self.names.hold(id)?;
-        let target = Target { id, key: &key, cells: self.cells.of(id) };
+        let target = Target { id, key: &key, cells: self.known.cells(id) };
         let renewed = self.link.run(|on| self.calls(now).renew(on, target, lease_ms)).await?;
         if renewed {
-            self.cells.renew(id, lease_ms);
+            self.known.renewed(id, lease_ms);
         }
         Ok(renewed)
     }
@@ -172,35 +175,42 @@ impl Inner {
             return Ok(local);
         }
         let key = self.names.hold(id)?;
-        let target = Target { id, key: &key, cells: self.cells.of(id) };
+        let target = Target { id, key: &key, cells: self.known.cells(id) };
+        let added = self.known.added(id);
+        let charge = match &added {
+            Some(added) => {
+                self.share.settle_added(entry, added, charge, now);
+                // What the share added was held as well.
+                if charge == Charge::Held { Charge::Amounts(&added.total) } else { charge }
+            }
+            None => charge,
+        };
         let settlement = (&**entry, charge, When::Now);
         match self.link.run(|on| self.calls(now).settle(on, target, settlement)).await {
             // It was granted here, so Redis has lost it: its last second in a crash, or what a replica did not have.
-            Ok(Settled::Unknown) if charge != Charge::Nothing && self.cells.knows(id) => {
-                self.cells.forget(id);
+            Ok(Settled::Unknown) if charge != Charge::Nothing && self.known.has(id) => {
+                self.known.forget(id);
                 self.write_lost(entry, &key, now).await
             }
             Ok(settled) => {
-                self.cells.forget(id);
+                self.known.forget(id);
                 Ok(settled)
             }
             Err(Failure::Refused(why)) => Err(why),
             // It was never sent to Redis: a refusal leaves nothing to write, however many there are.
-            Err(Failure::Down(_)) if charge == Charge::Nothing && !self.cells.knows(id) => {
-                Ok(Settled::Unknown)
-            }
+            Err(Failure::Down(_)) if charge == Charge::Nothing && !self.known.has(id) => Ok(Settled::Unknown),
             Err(Failure::Down(_)) => {
                 // settle once: whether or not it took effect, the journal brings it again and it has effect once.
                 let line = Line::Settle { entry: Entry::clone(entry), charge: charge.into() };
                 self.keep_lines(&[line]).await?;
-                self.cells.forget(id);
+                self.known.forget(id);
                 Ok(Settled::Done)
             }
         }
     }
 
     async fn expire(&self, now: u64) -> Result<usize, Unavailable> {
-        self.cells.forget_lapsed();
+        self.known.forget_lapsed();
         let mut lost = self.share.expire(now);
         self.keep_rows().await?;
         let calls = self.calls(now);
@@ -208,7 +218,7 @@ impl Inner {
             let Due { lapsed, ahead } = self.link.run(|on| calls.due(on, DUE_AT_ONCE)).await?;
             for id in &ahead {
                 let key = self.names.hold(id)?;
-                let target = Target { id, key: &key, cells: self.cells.of(id) };
+                let target = Target { id, key: &key, cells: self.known.cells(id) };
                 self.link.run(|on| calls.shorten(on, target)).await?;
             }
             let all = ahead.is_empty() && lapsed.len() < DUE_AT_ONCE;

@@ -36,6 +36,7 @@ mod charges;
 mod journal;
 mod keeper;
 mod keys;
+mod known;
 mod ledger;
 mod link;
 mod names;
@@ -55,7 +56,7 @@ use tollgate_ledger::breaker::Board;
 
 use crate::calls::Calls;
 use crate::journal::Journal;
-use crate::ledger::Cells;
+use crate::known::Known;
 use crate::link::Link;
 use crate::names::Names;
 use crate::share::Share;
@@ -73,7 +74,7 @@ struct Inner {
     share: Share,
     /// Breakers while Redis is down.
     board: Board,
-    cells: Cells,
+    known: Known,
     /// Told when the keeper has done, or failed to do, what there was to do.
     tried: Notify,
     names: Names,
@@ -95,7 +96,7 @@ impl Redis {
             journal: Journal::open(&options.journal, options.answers_within)?,
             share: Share::new(options.local_share_percent),
             board: Board::default(),
-            cells: Cells::default(),
+            known: Known::default(),
             tried: Notify::new(),
             names: Names::new(&options.namespace),
             rows: options.rows,

@@ -10,6 +10,7 @@ use redis::Script;
 /// Every script, by its operation.
 pub struct Scripts {
     pub reserve: Script,
+    pub raise: Script,
     pub settle: Script,
     pub record: Script,
     pub renew: Script,
@@ -25,7 +26,7 @@ pub struct Scripts {
 }
 
 const NUMBERS: &str = include_str!("lua/numbers.lua");
-const HOLDS: &str = include_str!("lua/holds.lua");
+const HOLDS: &str = concat!(include_str!("lua/parts.lua"), include_str!("lua/holds.lua"));
 const LEASE: &str = include_str!("lua/lease.lua");
 const BREAKER: &str = include_str!("lua/breaker.lua");
 const CELLS: &str = concat!(
@@ -38,6 +39,7 @@ const CELLS: &str = concat!(
 /// The scripts; they are put together once.
 pub static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     reserve: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/reserve.lua")]),
+    raise: script(&[NUMBERS, CELLS, HOLDS, LEASE, include_str!("lua/raise.lua")]),
     settle: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/settle.lua")]),
     record: script(&[NUMBERS, CELLS, HOLDS, include_str!("lua/record.lua")]),
     renew: script(&[NUMBERS, CELLS, HOLDS, LEASE, include_str!("lua/renew.lua")]),

@@ -9,9 +9,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_ledger::{
-    Books, Charge, Claim, Entry, Event, Hold, Journal, Position, Reservation, Rule, Settled, Standing,
+    Books, Charge, Claim, Entry, Event, Hold, Journal, Position, Raise, Reservation, Rule, Settled, Standing,
     Unavailable,
 };
+
+use crate::known::Added;
+use crate::names::is_plain;
 
 /// The local books.
 pub struct Share {
@@ -46,10 +49,13 @@ impl Journal for Local {
             }
             Event::Closed { entry, .. } => {
                 let mut state = self.state();
+                // An addition to a hold in Redis has no row of its own.
                 state.open.remove(&entry.request_id);
-                state.rows.push(Arc::clone(entry));
+                if is_plain(&entry.request_id) {
+                    state.rows.push(Arc::clone(entry));
+                }
             }
-            Event::Renewed { .. } => {}
+            Event::Renewed { .. } | Event::Raised { .. } => {}
         }
         Position::default()
     }
@@ -81,6 +87,45 @@ impl Share {
             return Err(down);
         }
         Ok(answer)
+    }
+
+    /// Raises a hold that is open here.
+    pub fn raise(&self, hold: Hold<'_>, down: Unavailable, now: u64) -> Result<Raise, Unavailable> {
+        let Some(claims) = self.scaled(hold.claims) else { return Err(down) };
+        match self.books.raise(Hold { claims: &claims, ..hold }, now) {
+            // It may fit its limit, only not this share of it.
+            Raise::Limited { retry_after_ms: None, .. } => Err(down),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Holds what a hold in Redis is to hold more than it holds there, as an addition of its own. Slots stay as they
+    /// are.
+    pub fn add(&self, hold: Hold<'_>, to: &Added, down: Unavailable, now: u64) -> Result<Raise, Unavailable> {
+        let mut claims = hold.claims.to_vec();
+        for (index, claim) in claims.iter_mut().enumerate() {
+            let below = to.below.get(index).copied().unwrap_or(0);
+            let is_slots = matches!(claim.rule, Rule::Slots { .. });
+            claim.amount = if is_slots { 0 } else { claim.amount.saturating_sub(below) };
+        }
+        let entry = &addition(hold.entry, to);
+        let hold = Hold { entry, claims: &claims, ..hold };
+        if self.has(&to.name) {
+            return self.raise(hold, down, now);
+        }
+        Ok(match self.reserve(hold, down, now)? {
+            Reservation::Granted { standings, position } => Raise::Granted { standings, position },
+            Reservation::Limited { claim, retry_after_ms, standings } => {
+                Raise::Limited { claim, retry_after_ms, standings }
+            }
+        })
+    }
+
+    /// Settles an addition: a hold in Redis is charged the rest.
+    pub fn settle_added(&self, entry: &Entry, added: &Added, charge: Charge<'_>, now: u64) {
+        let amounts = added.share_of(charge);
+        // One whose lease has passed stays charged as held.
+        let _: Settled = self.books.settle(&addition(entry, added), Charge::Amounts(&amounts), now);
     }
 
     /// What is left for each claim of an exchange that no budget limits.
@@ -139,6 +184,11 @@ impl Share {
         };
         claims.iter().map(scale).collect()
     }
+}
+
+/// The row by which the books know an addition.
+fn addition(entry: &Entry, added: &Added) -> Arc<Entry> {
+    Arc::new(Entry { request_id: added.name.clone(), ..entry.clone() })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use model::{Model, key_of};
 use server::Server;
+use tollgate_contract::all_rows;
 use tollgate_contract::operations::{Operation, Operations, apply};
 use tollgate_ledger::Memory;
 use tollgate_redis::Redis;
@@ -51,6 +52,9 @@ async fn follow(
         };
         let ours: Vec<_> = lines.iter().map(line).collect();
         assert_eq!(kept, ours, "{}", context());
+    }
+    if let Some(memory) = &memory {
+        assert_eq!(all_rows(&redis).await, all_rows(memory).await, "{namespace}");
     }
 }
 

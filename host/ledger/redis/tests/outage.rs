@@ -19,7 +19,7 @@ use tollgate_contract::{
 };
 use tollgate_ledger::breaker::{BreakerRule, Passage};
 use tollgate_ledger::{
-    Breakers as _, Charge, Claim, Condition, Entry, Hold, Ledger as _, Outcome, Reservation, Settled,
+    Breakers as _, Charge, Claim, Condition, Entry, Hold, Ledger as _, Outcome, Raise, Reservation, Settled,
     Unavailable,
 };
 use tollgate_redis::{Options, Redis};
@@ -108,6 +108,68 @@ async fn a_server_that_hangs_degrades_the_store_and_its_return_heals_it() {
     assert_eq!(charges, BTreeMap::from(expected));
     assert!(rows.len() <= expected.len() + 1, "{rows:?}");
     assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 90, "the late reservation holds nothing");
+}
+
+async fn try_raise(store: &Redis, id: &str, claims: &[Claim], now: u64) -> Result<Raise, Unavailable> {
+    let row = Arc::new(entry(id, claims.first().map_or(0, |claim| claim.amount)));
+    store.raise(Hold { entry: &row, claims, lease_ms: LEASE }, now).await
+}
+
+#[tokio::test]
+async fn a_hold_is_raised_by_the_share_while_redis_is_down_and_money_is_not() {
+    let server = Server::start();
+    let store = Redis::open(hasty(&server).local_share_percent(50)).await.unwrap();
+    let rate = |amount| [window("w", 100, amount), slots("s", 8, 1)];
+    let money = |amount| [budget("b", 100, amount), window("v", 100, amount)];
+    assert!(is_granted(&reserve(&store, "paid", &money(10), NOW).await));
+    for id in ["free", "held", "unused", "late"] {
+        assert!(is_granted(&reserve(&store, id, &rate(5), NOW).await));
+    }
+    let is_raised = |answer| matches!(answer, Ok(Raise::Granted { .. }));
+    server.hang();
+    assert!(try_raise(&store, "paid", &money(20), NOW).await.is_err());
+    assert!(is_degraded(&store));
+    assert!(at_once(try_raise(&store, "paid", &money(20), NOW)).is_err());
+    assert!(at_once(try_raise(&store, "never", &rate(1), NOW)).is_err(), "what it holds is not known here");
+    let other = [window("other", 100, 9), slots("s", 8, 1)];
+    assert_eq!(at_once(try_raise(&store, "free", &other, NOW)), Ok(Raise::Gone));
+    // Half of a hundred, from 5 each: repeated, it takes nothing more.
+    for (id, amount) in
+        [("free", 25), ("free", 25), ("free", 15), ("held", 10), ("unused", 25), ("unused", 30)]
+    {
+        assert!(is_raised(at_once(try_raise(&store, id, &rate(amount), NOW))), "{id} {amount}");
+    }
+    assert_eq!(at_once(remaining(&store, window("w", 100, 0), NOW)), 50 - 20 - 5 - 25);
+    let limited = at_once(try_raise(&store, "free", &rate(26), NOW));
+    assert!(matches!(limited, Ok(Raise::Limited { claim: 0, retry_after_ms: Some(_), .. })), "{limited:?}");
+    // An exchange that began here is raised here.
+    assert!(is_granted(&at_once(try_reserve(&store, "local", &[window("x", 100, 10)])).unwrap()));
+    assert!(is_raised(at_once(try_raise(&store, "local", &[window("x", 100, 50)], NOW))));
+    let limited = at_once(try_raise(&store, "local", &[window("x", 100, 51)], NOW));
+    assert!(matches!(limited, Ok(Raise::Limited { retry_after_ms: Some(_), .. })), "{limited:?}");
+    let larger = at_once(try_raise(&store, "local", &[window("x", 100, 101)], NOW));
+    assert!(larger.is_err(), "51 more are within the limit, and above its share: {larger:?}");
+    // What is not used is free at once; what was raised here is held there too when the policy cannot say.
+    assert_eq!(store.settle(&completed("unused", 0), Charge::Amounts(&[7, 1]), NOW).await, Ok(Settled::Done));
+    assert_eq!(at_once(remaining(&store, window("w", 100, 0), NOW)), 50 - 20 - 5 - 2);
+    assert_eq!(store.settle(&completed("held", 10), Charge::Held, NOW).await, Ok(Settled::Done));
+    assert_eq!(store.settle(&completed("local", 1), Charge::Held, NOW).await, Ok(Settled::Done));
+    store.flush().await.unwrap();
+
+    server.go_on();
+    store.reached().await;
+    // The raise of the money may have been taken, for all that anybody knows; again, it is once.
+    assert!(is_raised(try_raise(&store, "paid", &money(20), NOW).await));
+    assert!(is_raised(try_raise(&store, "free", &rate(40), NOW).await));
+    assert_eq!(remaining(&store, window("w", 100, 0), NOW).await, 100 - 7 - 10 - 40 - 5);
+    assert_eq!(store.settle(&completed("free", 30), Charge::Amounts(&[30, 1]), NOW).await, Ok(Settled::Done));
+    assert_eq!(remaining(&store, window("w", 100, 0), NOW).await, 100 - 7 - 10 - 30 - 5);
+    assert_eq!(store.settle(&completed("paid", 20), Charge::Held, NOW).await, Ok(Settled::Done));
+    assert_eq!(remaining(&store, budget("b", 100, 0), NOW).await, 80);
+    // Each has one row, also the one that is lost: an addition of the share has none.
+    assert_eq!(store.expire(NOW + 2 * LEASE).await, Ok(1));
+    let rows: BTreeSet<String> = all_rows(&store).await.into_iter().map(|row| row.request_id).collect();
+    assert_eq!(rows, ["free", "held", "late", "local", "paid", "unused"].map(str::to_owned).into());
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use server::Server;
 use tokio::task::JoinSet;
 use tollgate_contract::{
-    END, LEASE, NOW, all_rows, budget, entry, is_granted, reserve, settle, slots, window,
+    END, LEASE, NOW, all_rows, budget, entry, is_granted, raise, raised, remaining, reserve, settle, slots,
+    window,
 };
-use tollgate_ledger::{Charge, Claim, Condition, Hold, Ledger as _, Reservation, Rule, Settled};
+use tollgate_ledger::{Charge, Claim, Condition, Hold, Ledger as _, Raise, Reservation, Rule, Settled};
 use tollgate_redis::{Options, Redis};
 
 /// Two gateways of one namespace.
@@ -149,6 +150,31 @@ async fn settle_once_when_redis_has_lost_a_hold() {
 }
 
 #[tokio::test]
+async fn another_gateway_raises_and_loses_what_this_one_holds() {
+    let server = Server::start();
+    let [a, b] = two(&server).await;
+    let claims = |amount| [budget("b", 100, amount), slots("s", 1, 1), window("w", 30, amount)];
+    assert!(is_granted(&reserve(&*a, "one", &claims(10), NOW).await));
+    assert!(raised(&*b, "one", &claims(20), NOW + 5_000).await);
+    assert!(raised(&*a, "one", &claims(30), NOW + 10_000).await);
+    assert!(!raised(&*b, "one", &claims(31), NOW + 10_000).await);
+    assert_eq!(b.expire(NOW + 10_000 + LEASE).await, Ok(1));
+    assert_eq!(raise(&*a, "one", &claims(30), NOW + 10_000).await, Raise::Gone);
+    assert_eq!(all_rows(&*a).await.iter().map(|row| row.charge).collect::<Vec<_>>(), [30]);
+    assert_eq!(remaining(&*a, budget("b", 100, 0), NOW).await, 70);
+}
+
+#[tokio::test]
+async fn a_hold_that_redis_has_lost_cannot_be_raised() {
+    let server = Server::start();
+    let store = server.store().await;
+    assert!(is_granted(&reserve(&store, "one", &[budget("b", 100, 10)], NOW).await));
+    let () = redis::cmd("FLUSHALL").query_async(&mut server.connection().await).await.unwrap();
+    assert_eq!(raise(&store, "one", &[budget("b", 100, 20)], NOW).await, Raise::Gone);
+    assert_eq!(settle(&store, "one", Charge::Amounts(&[3]), NOW).await, Settled::Done, "its row is written");
+}
+
+#[tokio::test]
 async fn scripts_that_the_server_forgot_are_loaded_again() {
     let server = Server::start();
     let store = server.store().await;
@@ -178,6 +204,25 @@ async fn an_exchange_is_two_round_trips() {
     }
     let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut on).await.unwrap();
     assert!(stats.contains("cmdstat_evalsha:calls=20,"), "{stats}");
+}
+
+#[tokio::test]
+async fn a_raise_is_one_round_trip() {
+    let server = Server::start();
+    let store = server.store().await;
+    let claims = |amount| [budget("b", 1_000, amount), slots("s", 100, 1), window("w", 1_000, amount)];
+    let mut on = server.connection().await;
+    reserve(&store, "first", &claims(1), NOW).await;
+    settle(&store, "first", Charge::Held, NOW).await;
+    reserve(&store, "one", &claims(1), NOW).await;
+    assert!(raised(&store, "one", &claims(2), NOW).await);
+    let () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut on).await.unwrap();
+    for number in 0..10 {
+        assert!(raised(&store, "one", &claims(3 + number), NOW + number * 10_000).await);
+    }
+    settle(&store, "one", Charge::Amounts(&[5, 1, 5]), NOW + 100_000).await;
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut on).await.unwrap();
+    assert!(stats.contains("cmdstat_evalsha:calls=11,"), "{stats}");
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ pub struct Change {
 pub enum Turn {
     /// It was opened.
     Opened(Opened),
+    /// It was raised.
+    Raised(Opened),
     /// Its lease was moved.
     Renewed {
         /// Its id.
@@ -215,13 +217,18 @@ impl Journal for Backlog {
 
 impl From<Event<'_>> for Change {
     fn from(event: Event<'_>) -> Self {
+        let opened = |entry: &Arc<Entry>, until_ms, lease_ms, parts: &[Part]| Opened {
+            entry: Arc::clone(entry),
+            until_ms,
+            lease_ms,
+            parts: parts.to_vec(),
+        };
         match event {
             Event::Reserved { entry, until_ms, lease_ms, parts, cells } => {
-                let entry = Arc::clone(entry);
-                Self {
-                    turn: Turn::Opened(Opened { entry, until_ms, lease_ms, parts: parts.to_vec() }),
-                    cells,
-                }
+                Self { turn: Turn::Opened(opened(entry, until_ms, lease_ms, parts)), cells }
+            }
+            Event::Raised { entry, until_ms, lease_ms, parts, cells } => {
+                Self { turn: Turn::Raised(opened(entry, until_ms, lease_ms, parts)), cells }
             }
             Event::Renewed { hold, until_ms, lease_ms, cells } => {
                 Self { turn: Turn::Renewed { hold: hold.into(), until_ms, lease_ms }, cells }

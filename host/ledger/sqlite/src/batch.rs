@@ -21,6 +21,8 @@ pub struct Batch {
     pub cells: HashMap<Arc<str>, Cell>,
     /// Holds to be inserted, by number.
     pub opened: BTreeMap<i64, Opened>,
+    /// Holds that the file has and that were raised, by number, as they are.
+    pub raised: BTreeMap<i64, Opened>,
     /// Holds whose lease moved, by number: its end and its length.
     pub renewed: HashMap<i64, (u64, u64)>,
     /// Holds to be deleted.
@@ -55,6 +57,7 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
             && self.opened.is_empty()
+            && self.raised.is_empty()
             && self.renewed.is_empty()
             && self.ended.is_empty()
             && self.rows.is_empty()
@@ -62,9 +65,10 @@ impl Batch {
 
     /// Forgets what was written, and keeps the room.
     pub fn clear(&mut self) {
-        let Self { cells, opened, renewed, ended, rows } = self;
+        let Self { cells, opened, raised, renewed, ended, rows } = self;
         cells.clear();
         opened.clear();
+        raised.clear();
         renewed.clear();
         ended.clear();
         rows.clear();
@@ -79,15 +83,26 @@ impl Batch {
             }
             Turn::Renewed { hold, until_ms, lease_ms } => {
                 let Some(number) = numbers.by_id.get(&hold) else { return };
-                match self.opened.get_mut(number) {
+                match self.opened.get_mut(number).or_else(|| self.raised.get_mut(number)) {
                     Some(opened) => (opened.until_ms, opened.lease_ms) = (until_ms, lease_ms),
                     None => drop(self.renewed.insert(*number, (until_ms, lease_ms))),
+                }
+            }
+            Turn::Raised(raised) => {
+                let Some(number) = numbers.by_id.get(&*raised.entry.request_id) else { return };
+                match self.opened.get_mut(number) {
+                    Some(opened) => *opened = raised,
+                    None => {
+                        self.renewed.remove(number);
+                        self.raised.insert(*number, raised);
+                    }
                 }
             }
             Turn::Closed(entry) => {
                 if let Some(number) = numbers.by_id.remove(&*entry.request_id)
                     && self.opened.remove(&number).is_none()
                 {
+                    self.raised.remove(&number);
                     self.renewed.remove(&number);
                     self.ended.push(number);
                 }
@@ -107,6 +122,12 @@ mod tests {
         let entry = Arc::new(entry(id, 7));
         let opened = Opened { entry, until_ms: 100, lease_ms: 100, parts: Vec::new() };
         Change { turn: Turn::Opened(opened), cells: cells(1) }
+    }
+
+    fn raised(id: &str, charge: u64) -> Change {
+        let opened =
+            Opened { entry: Arc::new(entry(id, charge)), until_ms: 500, lease_ms: 200, parts: vec![] };
+        Change { turn: Turn::Raised(opened), cells: cells(3) }
     }
 
     fn renewed(id: &str) -> Change {
@@ -148,9 +169,27 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_that_is_raised_is_written_whole_and_once() {
+        let mut numbers = Numbers::new([("old".into(), 41)].into());
+        let changes = [opened("one"), raised("one", 8), renewed("old"), raised("old", 9), raised("none", 1)];
+        let batch = folded(&mut numbers, changes);
+        assert_eq!((batch.opened.len(), batch.opened[&42].entry.charge), (1, 8));
+        assert_eq!((batch.raised.len(), batch.raised[&41].entry.charge), (1, 9));
+        assert!(batch.renewed.is_empty() && batch.ended.is_empty());
+        let batch =
+            folded(&mut numbers, [raised("old", 10), renewed("old"), raised("one", 12), closed("one")]);
+        assert_eq!((batch.raised.len(), batch.raised[&41].until_ms), (1, 300), "as it was last");
+        assert!(batch.renewed.is_empty());
+        assert_eq!((batch.ended, batch.rows.len()), (vec![42], 1));
+    }
+
+    #[test]
     fn what_was_written_is_forgotten() {
         let mut numbers = Numbers::new([("old".into(), 1)].into());
-        let mut batch = folded(&mut numbers, [opened("one"), renewed("old"), opened("two"), closed("old")]);
+        let mut batch = folded(
+            &mut numbers,
+            [opened("one"), renewed("old"), raised("old", 1), opened("two"), closed("old")],
+        );
         assert!(!batch.is_empty());
         batch.clear();
         assert!(batch.is_empty());

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use tollgate_ledger::cell::Cell;
-use tollgate_ledger::window::Mark;
-use tollgate_ledger::{Books, Entry, Part, Restored};
+use tollgate_ledger::cell::{BUDGET_STAYS_MS, Cell};
+use tollgate_ledger::{Books, Entry, Restored};
 
 use crate::backlog::Backlog;
 use crate::file::OpenError;
-use crate::statements::{integer, natural};
+use crate::statements::{integer, natural, parts_in};
 
 /// How many closed exchanges are remembered, so that a reservation that comes again takes nothing.
 const REMEMBERED: i64 = 16_384;
@@ -44,10 +43,13 @@ fn recovered(connection: &Connection, before: u64) -> Result<Recovered, Wrong> {
         numbers.insert(hold.entry.request_id.as_str().into(), row.get(0)?);
         holds.push(hold);
     }
-    let mut counters = connection.prepare("SELECT name, state FROM counters WHERE ends_at_ms > ?1")?;
+    let mut counters = connection
+        .prepare("SELECT name, state FROM counters WHERE ends_at_ms > iif(kind = 'budget', ?2, ?1)")?;
     let mut wrong = None;
+    // Budgets stay longer, for holds that were made in them.
+    let ended = [before, before.saturating_sub(BUDGET_STAYS_MS)];
     // A start waits for this, so no counter is held twice.
-    let cells = counters.query_map([integer(before)], |row| Ok(cell_in(row)))?.map_while(|cell| {
+    let cells = counters.query_map(ended.map(integer), |row| Ok(cell_in(row)))?.map_while(|cell| {
         let sound = cell.map_err(Wrong::from).and_then(|cell| cell);
         sound.map_err(|cause| wrong = Some(cause)).ok()
     });
@@ -72,25 +74,24 @@ fn cell_in(row: &Row<'_>) -> Result<(String, Cell), Wrong> {
 }
 
 fn hold_in(row: &Row<'_>) -> Result<Restored, Wrong> {
-    let entry: Entry = parsed(row, 4)?;
-    let parts: Vec<(String, u64, u64, u32)> = parsed(row, 3)?;
-    let part = |(cell, amount, at_ms, moves): (String, _, _, _)| Part {
-        cell: cell.into(),
-        amount,
-        mark: Mark { at_ms, moves },
-    };
+    let entry: Entry = parsed(row, 4, |text| serde_json::from_str(text))?;
+    let parts = parsed(row, 3, parts_in)?;
     Ok(Restored {
         entry: Arc::new(entry),
         until_ms: natural(row.get(1)?),
         lease_ms: natural(row.get(2)?),
-        parts: parts.into_iter().map(part).collect(),
+        parts,
     })
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Wrong> {
+fn parsed<T>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl FnOnce(&str) -> serde_json::Result<T>,
+) -> Result<T, Wrong> {
     let number: i64 = row.get(0)?;
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|cause| Wrong::Row(format!("holds, number {number}: {cause}")))
+    read(text).map_err(|cause| Wrong::Row(format!("holds, number {number}: {cause}")))
 }
 
 enum Wrong {

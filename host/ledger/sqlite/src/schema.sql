@@ -62,7 +62,7 @@ CREATE TABLE holds (
     request_id TEXT NOT NULL,
     until_ms INTEGER NOT NULL, -- the end of its lease
     lease_ms INTEGER NOT NULL,
-    parts TEXT NOT NULL, -- JSON: [[counter, units, marked at ms, moves], ..]
+    parts TEXT NOT NULL, -- JSON: [[counter, units, marked at ms, moves, ..], ..]; three numbers each time it took
     entry TEXT NOT NULL -- JSON: the row of charges it becomes if nobody settles it
 ) STRICT;
 

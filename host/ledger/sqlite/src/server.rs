@@ -12,7 +12,7 @@ use tollgate_ledger::breaker::{Board, BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
 use tollgate_ledger::{
     Books, Breakers, Charge, Charges, Claim, Condition, Entry, Hold, Journal as _, Ledger, Pending, Position,
-    Query, Reservation, Settled, Snapshot, Standing, Unavailable,
+    Query, Raise, Reservation, Settled, Snapshot, Standing, Unavailable,
 };
 
 use crate::backlog::Backlog;
@@ -35,7 +35,7 @@ const KEPT_MS: u64 = 86_400_000;
 
 /// A [`tollgate_ledger::Store`] in a file, for one server at a time.
 ///
-/// `reserve`, `settle`, `renew` and `expire` answer when the books in memory have changed; the file follows within
+/// `reserve`, `raise`, `settle`, `renew` and `expire` answer when the books in memory have changed; the file follows within
 /// milliseconds. While it cannot be written the store is [`Condition::Down`]: nothing is granted, `durable` and
 /// `flush` answer [`Unavailable`], and settlements wait in memory. When it can be written again they all are. The same
 /// holds while 50,000 changes are on their way to a disk that is too slow.
@@ -96,6 +96,13 @@ impl Sqlite {
         Ok(self.books.reserve(hold, now))
     }
 
+    fn raise_now(&self, hold: Hold<'_>, now: u64) -> Result<Raise, Unavailable> {
+        match self.books.journal().fault() {
+            Some(reason) => Err(Unavailable { reason }),
+            None => Ok(self.books.raise(hold, now)),
+        }
+    }
+
     fn settle_now(&self, entry: &Arc<Entry>, charge: Charge<'_>, now: u64) -> Result<Settled, Unavailable> {
         match self.books.settle(entry, charge, now) {
             // settle once: it may have been closed by a server before this one, or long ago.
@@ -126,6 +133,10 @@ impl Ledger for Sqlite {
 
     fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool> {
         Box::pin(async move { Ok(self.books.renew(hold, lease_ms, now)) })
+    }
+
+    fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise> {
+        Box::pin(async move { self.raise_now(hold, now) })
     }
 
     fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {

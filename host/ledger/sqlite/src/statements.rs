@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Statement, params};
+use serde::de::Error as _;
+use serde_json::Value;
 use tollgate_ledger::cell::Cell;
-use tollgate_ledger::{Entry, Part};
+use tollgate_ledger::window::Mark;
+use tollgate_ledger::{Entry, Part, Take};
 
 use crate::backlog::Opened;
 use crate::batch::Batch;
@@ -59,7 +62,8 @@ impl<'c> Statements<'c> {
         let mut cells: Vec<(&Arc<str>, &Cell)> = batch.cells.iter().collect();
         cells.sort_unstable_by_key(|(name, _)| *name);
         cells.into_iter().try_for_each(|(name, cell)| self.keep_cell(name, cell))?;
-        batch.opened.iter().try_for_each(|(number, opened)| self.open_hold(*number, opened))?;
+        let holds = batch.opened.iter().chain(&batch.raised);
+        holds.into_iter().try_for_each(|(number, opened)| self.open_hold(*number, opened))?;
         for (number, (until_ms, lease_ms)) in &batch.renewed {
             self.renew_hold.execute(params![number, integer(*until_ms), integer(*lease_ms)])?;
         }
@@ -164,8 +168,32 @@ pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
 }
 
+/// Each part is a list of its counter, and of three numbers for each time it took: units, time and moves.
 fn parts_text(parts: &[Part]) -> String {
-    let shown = parts.iter().map(|part| (&*part.cell, part.amount, part.mark.at_ms, part.mark.moves));
-    // Strings and numbers always have a text.
-    serde_json::to_string(&shown.collect::<Vec<_>>()).unwrap_or_default()
+    let part = |part: &Part| {
+        let takes = part
+            .takes()
+            .iter()
+            .flat_map(|take| [Value::from(take.amount), take.mark.at_ms.into(), take.mark.moves.into()]);
+        [Value::from(&*part.cell)].into_iter().chain(takes).collect::<Value>()
+    };
+    parts.iter().map(part).collect::<Value>().to_string()
+}
+
+/// The reverse of the text that stands for the parts of a hold.
+pub fn parts_in(text: &str) -> serde_json::Result<Vec<Part>> {
+    let malformed =
+        || serde_json::Error::custom("a part is a counter and three numbers for each time it took");
+    let part = |values: Vec<Value>| {
+        let (cell, numbers) = values.split_first()?;
+        let (triples, rest) = numbers.as_chunks::<3>();
+        let take = |[amount, at_ms, moves]: &[Value; 3]| {
+            let mark = Mark { at_ms: at_ms.as_u64()?, moves: moves.as_u64()?.try_into().ok()? };
+            Some(Take { amount: amount.as_u64()?, mark })
+        };
+        let takes: Vec<Take> = triples.iter().map(take).collect::<Option<_>>()?;
+        (rest.is_empty() && !takes.is_empty()).then(|| Some(Part::new(cell.as_str()?.into(), takes)))?
+    };
+    let parts: Vec<Vec<Value>> = serde_json::from_str(text)?;
+    parts.into_iter().map(|values| part(values).ok_or_else(malformed)).collect()
 }

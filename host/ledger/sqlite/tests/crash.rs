@@ -20,7 +20,7 @@ use std::sync::Arc;
 use place::{Place, wait};
 use tollgate_contract::operations::Random;
 use tollgate_contract::{LEASE, NOW, all_rows, budget, entry, remaining, slots, window};
-use tollgate_ledger::{Charge, Entry, Hold, Ledger as _, Outcome, Position, Reservation, Settled};
+use tollgate_ledger::{Charge, Entry, Hold, Ledger as _, Outcome, Position, Raise, Reservation, Settled};
 use tollgate_sqlite::Sqlite;
 
 const LIMIT: u64 = 1 << 40;
@@ -38,6 +38,15 @@ async fn hold(store: &Sqlite, id: &str, now: u64) -> (Arc<Entry>, Position) {
     (row, position)
 }
 
+/// Raises it once or twice, and says what it holds then.
+async fn raise(store: &Sqlite, held: &Arc<Entry>, to: u64, now: u64) -> (Arc<Entry>, Position) {
+    let row = Arc::new(Entry { charge: to, ..Entry::clone(held) });
+    let claims = [budget("b", LIMIT, to), window("w", LIMIT, 2), slots("s", LIMIT, 1)];
+    let answer = store.raise(Hold { entry: &row, claims: &claims, lease_ms: LEASE }, now).await.unwrap();
+    let Raise::Granted { position, .. } = answer else { panic!("not raised") };
+    (row, position)
+}
+
 async fn settle(store: &Sqlite, held: &Arc<Entry>, charge: u64, now: u64) {
     let row = Arc::new(Entry { charge, outcome: Outcome::Completed, ..Entry::clone(held) });
     assert_eq!(store.settle(&row, Charge::Amounts(&[charge, 1, 1]), now).await, Ok(Settled::Done));
@@ -47,13 +56,15 @@ async fn settle(store: &Sqlite, held: &Arc<Entry>, charge: u64, now: u64) {
 /// up does.
 fn charges_in(file: &Path, now: u64) -> BTreeMap<String, u64> {
     let store = Sqlite::open(file, now).unwrap();
-    let open = store.snapshot(now).holds.len() as u64;
+    let holds = store.snapshot(now).holds;
+    let open = holds.len() as u64;
+    let held: u64 = holds.iter().map(|hold| hold.amounts[0].1).sum();
     wait(async {
         assert_eq!(LIMIT - remaining(&store, slots("s", LIMIT, 0), now).await, open, "a slot for each hold");
         // conservation: settled and held, before and after the leases have passed.
         let used = LIMIT - remaining(&store, budget("b", LIMIT, 0), now).await;
         let rows = all_rows(&store).await;
-        assert_eq!(rows.iter().map(|row| row.charge).sum::<u64>() + open * HELD, used, "conservation");
+        assert_eq!(rows.iter().map(|row| row.charge).sum::<u64>() + held, used, "conservation");
         assert_eq!(store.expire(now + LEASE).await, Ok(open as usize));
         assert_eq!(store.snapshot(now + LEASE).holds, []);
         let rows = all_rows(&store).await;
@@ -75,8 +86,11 @@ fn serve_until_killed(file: &Path, now: u64) {
                 for number in 0.. {
                     let id = format!("{process}-{thread}-{number}");
                     wait(async {
-                        let (held, position) = hold(store, &id, now).await;
-                        if number % 3 == 0 {
+                        let (mut held, mut position) = hold(store, &id, now).await;
+                        for to in (0..number % 3).map(|times| HELD + 20 * (times + 1)) {
+                            (held, position) = raise(store, &held, to, now).await;
+                        }
+                        if number % 5 == 0 {
                             store.durable(position).await.unwrap();
                             writeln!(std::io::stdout().lock(), "durable {id}").unwrap();
                         }
@@ -143,20 +157,29 @@ fn what_was_durable_survives_a_loss_of_power() {
     let (place, mut random) = (Place::new(), Random::new(11));
     let store = place.open(NOW);
     // How long the log was when an exchange had become durable.
-    let mut durable: Vec<(usize, String)> = Vec::new();
+    let mut durable: Vec<(usize, Arc<Entry>)> = Vec::new();
     wait(async {
         let mut open = Vec::new();
         for number in 0..120_u64 {
-            let (held, position) = hold(&store, &format!("hold-{number}"), NOW).await;
+            let (mut held, mut position) = hold(&store, &format!("hold-{number}"), NOW).await;
+            if random.below(2) == 0 {
+                (held, position) = raise(&store, &held, HELD + 30, NOW).await;
+            }
             if random.below(3) == 0 {
                 store.durable(position).await.unwrap();
                 let length = fs::metadata(log_of(&place.file())).unwrap().len() as usize;
-                durable.push((length, held.request_id.clone()));
+                durable.push((length, Arc::clone(&held)));
             }
             open.push(held);
+            if number % 4 == 0 {
+                // One that was written before holds more.
+                let at = random.below(open.len() as u64) as usize;
+                let to = open[at].charge + 10;
+                (open[at], _) = raise(&store, &open[at], to, NOW).await;
+            }
             if random.below(3) > 0 {
                 let held = open.swap_remove(random.below(open.len() as u64) as usize);
-                settle(&store, &held, random.below(90), NOW).await;
+                settle(&store, &held, random.below(HELD), NOW).await;
             }
         }
         store.flush().await.unwrap();
@@ -172,8 +195,11 @@ fn what_was_durable_survives_a_loss_of_power() {
         }
         let (_copy, file) = cut(&place, &left);
         let charges = charges_in(&file, NOW);
-        for (_, id) in durable.iter().filter(|(needed, _)| *needed <= length) {
-            assert!(charges.contains_key(id), "{id} was durable");
+        for (_, held) in durable.iter().filter(|(needed, _)| *needed <= length) {
+            let charge = charges.get(&held.request_id);
+            // It cost less than the hold, or it was lost with at least what was durable of it.
+            let is_there = charge.is_some_and(|charge| *charge < HELD || *charge >= held.charge);
+            assert!(is_there, "{} was durable with {}: {charge:?}", held.request_id, held.charge);
         }
     }
 }

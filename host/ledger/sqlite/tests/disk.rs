@@ -66,10 +66,14 @@ fn full_and_well_again(bytes: impl FnOnce(&Place) -> String) {
         assert!(lost.reason.contains("cannot be written"), "{lost}");
         assert!(matches!(store.condition(), Condition::Down(reason) if reason.contains("cannot be written")));
 
-        // Nothing more is granted; what is open can be settled, renewed and lost.
+        // Nothing more is granted, nor is a hold raised; what is open can be settled, renewed and lost.
         let five = std::sync::Arc::new(tollgate_contract::entry("five", 1));
         let hold = tollgate_ledger::Hold { entry: &five, claims: &[], lease_ms: LEASE };
         assert!(store.reserve(hold, NOW).await.is_err());
+        let two = std::sync::Arc::new(tollgate_contract::entry("two", 20));
+        let claims = [budget("b", 100, 20)];
+        let hold = tollgate_ledger::Hold { entry: &two, claims: &claims, lease_ms: LEASE };
+        assert!(store.raise(hold, NOW).await.is_err());
         assert_eq!(settle(&store, "one", Charge::Amounts(&[3]), NOW).await, Settled::Done);
         assert!(store.renew("two", 2 * LEASE, NOW).await.unwrap());
         assert_eq!(settle(&store, "four", Charge::Nothing, NOW).await, Settled::Done);

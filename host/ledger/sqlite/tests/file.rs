@@ -15,7 +15,8 @@ use std::sync::Arc;
 use place::{Place, wait};
 use rusqlite::Connection;
 use tollgate_contract::{
-    END, LEASE, MINUTE, NOW, all_rows, budget, entry, granted, remaining, reserve, settle, slots, window,
+    END, LEASE, MINUTE, NOW, all_rows, budget, entry, granted, raised, remaining, reserve, settle, slots,
+    window,
 };
 use tollgate_ledger::keys::{Kept, Key, Keys, Limits, Scope};
 use tollgate_ledger::{
@@ -59,6 +60,65 @@ fn everything_survives_a_restart() {
         drop(store);
         assert_eq!(place.shell("SELECT name, state FROM counters"), states);
     }
+}
+
+#[test]
+fn a_raised_hold_survives_a_restart_as_it_was_raised() {
+    let place = Place::new();
+    let claims = |amount| [window("w", 100, amount), budget("b", 100, amount), slots("s", 9, 1)];
+    let restarted = |store: Sqlite, now| {
+        let before = store.snapshot(now);
+        drop(store);
+        let states = place.shell("SELECT name, state FROM counters");
+        let store = place.open(now);
+        assert_eq!(store.snapshot(now), before);
+        assert_eq!(place.shell("SELECT name, state FROM counters"), states);
+        store
+    };
+    let mut store = place.open(NOW);
+    for id in ["one", "lost"] {
+        assert!(wait(granted(&store, id, &claims(10), NOW)));
+    }
+    // One that the file has, one that was opened since, and one in between.
+    for (number, amount) in [(1, 20), (2, 30), (3, 40)] {
+        let now = NOW + number * 10_000;
+        assert!(wait(raised(&store, "one", &claims(amount), now)));
+        assert!(wait(store.renew("one", 2 * LEASE, now)).unwrap());
+        store = restarted(store, now);
+    }
+    assert!(wait(raised(&store, "lost", &claims(25), NOW + 40_000)));
+    store = restarted(store, NOW + 40_000);
+    wait(async {
+        assert!(!raised(&store, "one", &claims(76), NOW + 50_000).await);
+        assert_eq!(settle(&store, "one", Charge::Amounts(&[33, 32, 1]), NOW + 50_000).await, Settled::Done);
+        assert_eq!(remaining(&store, budget("b", 100, 0), NOW + 50_000).await, 100 - 32 - 25);
+        // 10 of each were taken by the reservations, which the window has forgotten by then.
+        let later = NOW + MINUTE + 2_000;
+        assert_eq!(remaining(&store, window("w", 100, 0), later).await, 100 - 23 - 15);
+        assert_eq!(store.expire(NOW + 40_000 + LEASE).await, Ok(1));
+        let charges: Vec<_> = all_rows(&store).await.into_iter().map(|row| row.charge).collect();
+        assert_eq!(charges, [25, 0]);
+    });
+}
+
+#[test]
+fn a_hold_of_an_ended_budget_is_raised_after_a_restart() {
+    let place = Place::new();
+    let store = place.open(NOW);
+    wait(async {
+        assert!(granted(&store, "one", &[budget("b", 10, 4)], END - 1).await);
+        assert!(store.renew("one", 60 * MINUTE, END).await.unwrap());
+    });
+    drop(store);
+    let late = END + 30 * MINUTE;
+    let store = place.open(late);
+    wait(async {
+        store.expire(late).await.unwrap();
+        assert!(raised(&store, "one", &[budget("b", 10, 10)], late).await);
+        assert!(!granted(&store, "two", &[budget("b", 10, 1)], late).await);
+        store.flush().await.unwrap();
+    });
+    assert_eq!(place.shell("SELECT used FROM counters"), ["10"]);
 }
 
 #[test]
@@ -236,7 +296,7 @@ fn a_row_that_cannot_be_understood_is_named() {
     for (damage, said) in [
         ("UPDATE counters SET state = 'budget x 7' WHERE name = 'b'", "counters, b:"),
         (
-            "UPDATE holds SET parts = '[[1]]' WHERE number = 1; UPDATE counters SET state = 'slots'",
+            "UPDATE holds SET parts = '[[\"b\", 1, 2]]' WHERE number = 1; UPDATE counters SET state = 'slots'",
             "holds, number 1:",
         ),
     ] {

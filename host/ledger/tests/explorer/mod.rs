@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tollgate_contract::naive::Naive;
+use tollgate_contract::operations::placeless_raise;
 use tollgate_contract::{all_rows, entry, placeless};
-use tollgate_ledger::{Charge, Claim, Hold, Outcome, Reservation, Rule, Settled, Store};
+use tollgate_ledger::{Charge, Claim, Hold, Outcome, Raise, Reservation, Rule, Settled, Store};
 
 pub const LEASE: u64 = 1_000;
 const NOW: u64 = 6_000_000;
@@ -17,8 +18,12 @@ const CELLS: [&str; 4] = ["requests:key", "budget:organisation", "budget:key", "
 pub enum Step {
     /// Of so many units of each cell; one slot.
     Reserve(&'static str, u64),
+    /// To so many units of each cell.
+    More(&'static str, u64),
     /// For so many units of each cell.
     Settle(&'static str, u64),
+    /// As held.
+    SettleHeld(&'static str),
     Renew(&'static str),
     Expire,
     /// Milliseconds pass.
@@ -26,7 +31,7 @@ pub enum Step {
     /// The gateway stops: none of its later steps happens.
     Crash,
 }
-use Step::{Crash, Expire, Pass, Renew, Reserve, Settle};
+use Step::{Crash, Expire, More, Pass, Renew, Reserve, Settle, SettleHeld};
 
 pub struct Program {
     pub gateway: usize,
@@ -144,23 +149,9 @@ impl Run<'_> {
                 }
                 same("no phantom refusal: renew", renewed, self.naive.renew(id, LEASE, now))
             }
-            Settle(id, real) => {
-                let row = Arc::new(tollgate_ledger::Entry {
-                    outcome: Outcome::Completed,
-                    charge: real,
-                    ..entry(id, real)
-                });
-                let charge = [real, real, real, 1];
-                let settled = ready(self.store.settle(&row, Charge::Amounts(&charge), now)).unwrap();
-                if settled == Settled::Done {
-                    if self.closed.contains(&id) {
-                        return Err("settle once: settled again".into());
-                    }
-                    self.closed.push(id);
-                }
-                let expected = self.naive.settle(&row, Charge::Amounts(&charge), now);
-                same("settle once: settle", settled, expected)
-            }
+            Settle(id, real) => self.settle(id, Charge::Amounts(&[real, real, real, 1]), real),
+            SettleHeld(id) => self.settle(id, Charge::Held, 0),
+            More(id, amount) => self.raise(id, amount),
             Expire => {
                 let lost = ready(self.store.expire(now)).unwrap();
                 let expected = self.naive.expire(now);
@@ -173,6 +164,40 @@ impl Run<'_> {
                 same("no phantom refusal: expire", lost, expected)
             }
             Reserve(id, amount) => self.reserve(id, amount),
+        }
+    }
+
+    fn settle(&mut self, id: &'static str, charge: Charge<'_>, real: u64) -> Result<(), String> {
+        let row =
+            Arc::new(tollgate_ledger::Entry { outcome: Outcome::Completed, charge: real, ..entry(id, real) });
+        let settled = ready(self.store.settle(&row, charge, self.now)).unwrap();
+        if settled == Settled::Done {
+            if self.closed.contains(&id) {
+                return Err("settle once: settled again".into());
+            }
+            self.closed.push(id);
+        }
+        same("settle once: settle", settled, self.naive.settle(&row, charge, self.now))
+    }
+
+    fn raise(&mut self, id: &'static str, amount: u64) -> Result<(), String> {
+        let now = self.now;
+        let claims = claims(self.limit, amount);
+        let row = Arc::new(entry(id, amount));
+        let hold = Hold { entry: &row, claims: &claims, lease_ms: LEASE };
+        let answer = placeless_raise(ready(self.store.raise(hold, now)).unwrap());
+        let expected = self.naive.raise(hold, now);
+        if let Raise::Granted { .. } = answer {
+            let mine = self.leases.iter_mut().filter(|(of, _)| *of == id);
+            mine.for_each(|(_, until)| *until = (*until).max(now + LEASE));
+        }
+        match (&answer, &expected) {
+            (Raise::Granted { .. }, Raise::Limited { .. }) => Err("never over-admit: raised".into()),
+            (Raise::Granted { .. }, Raise::Gone) => Err("settle once: raised what is closed".into()),
+            (Raise::Limited { .. } | Raise::Gone, Raise::Granted { .. }) => {
+                Err("no phantom refusal: not raised".into())
+            }
+            _ => same("conservation: raise", answer, expected),
         }
     }
 

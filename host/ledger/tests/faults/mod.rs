@@ -1,12 +1,13 @@
 //! Stores that break one rule each, for the explorer to find.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
 use tollgate_ledger::{
     Breakers, Charge, Charges, Claim, Condition, Entry, Hold, Ledger, Memory, Pending, Position, Query,
-    Reservation, Rule, Settled, Standing,
+    Raise, Reservation, Rule, Settled, Standing,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +23,18 @@ pub enum Fault {
     WritesTwoRows,
     ChargesNothingOnLost,
     KeepsSlots,
+    RaisesOneTooMany,
+    RaisesPartly,
+    RaisesForNothing,
+    TakesMoreThanRaised,
+    RaisesWhatIsClosed,
+    KeepsTheFirstRow,
+    ChargesTheFirstHold,
+    NeverRaises,
 }
 
 impl Fault {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 19] = [
         Self::OneTooMany,
         Self::ForgetsEarly,
         Self::HoldsPartly,
@@ -37,19 +46,35 @@ impl Fault {
         Self::WritesTwoRows,
         Self::ChargesNothingOnLost,
         Self::KeepsSlots,
+        Self::RaisesOneTooMany,
+        Self::RaisesPartly,
+        Self::RaisesForNothing,
+        Self::TakesMoreThanRaised,
+        Self::RaisesWhatIsClosed,
+        Self::KeepsTheFirstRow,
+        Self::ChargesTheFirstHold,
+        Self::NeverRaises,
     ];
 
     /// The invariant that it breaks.
     pub fn breaks(self) -> &'static str {
         match self {
-            Self::OneTooMany => "never over-admit",
-            Self::SettlesTwice | Self::FreesAnother | Self::LosesARow | Self::WritesTwoRows => "settle once",
-            Self::NeverExpires => "no phantom refusal",
+            Self::OneTooMany | Self::RaisesOneTooMany | Self::RaisesForNothing => "never over-admit",
+            Self::SettlesTwice
+            | Self::FreesAnother
+            | Self::LosesARow
+            | Self::WritesTwoRows
+            | Self::RaisesWhatIsClosed
+            | Self::KeepsTheFirstRow => "settle once",
+            Self::NeverExpires | Self::NeverRaises => "no phantom refusal",
             Self::ForgetsEarly
             | Self::HoldsPartly
             | Self::ChargesAsHeld
             | Self::ChargesNothingOnLost
-            | Self::KeepsSlots => "conservation",
+            | Self::KeepsSlots
+            | Self::RaisesPartly
+            | Self::TakesMoreThanRaised
+            | Self::ChargesTheFirstHold => "conservation",
         }
     }
 }
@@ -58,11 +83,13 @@ pub struct Broken {
     inner: Memory,
     fault: Fault,
     granted: Mutex<Vec<Arc<Entry>>>,
+    /// What each hold held first.
+    first: Mutex<HashMap<String, Vec<u64>>>,
 }
 
 impl Broken {
     pub fn new(fault: Fault) -> Self {
-        Self { inner: Memory::new(), fault, granted: Mutex::default() }
+        Self { inner: Memory::new(), fault, granted: Mutex::default(), first: Mutex::default() }
     }
 
     fn is(&self, fault: Fault) -> bool {
@@ -108,6 +135,8 @@ impl Ledger for Broken {
                 answer = self.inner.reserve(Hold { claims: &higher(&claims), ..hold }, now).await?;
             }
             if let Reservation::Granted { .. } = answer {
+                let amounts = hold.claims.iter().map(|claim| claim.amount).collect();
+                self.first.lock().unwrap().entry(hold.entry.request_id.clone()).or_insert(amounts);
                 self.granted.lock().unwrap().push(Arc::clone(hold.entry));
             } else if self.is(Fault::HoldsPartly) {
                 for (index, claim) in hold.claims.iter().enumerate() {
@@ -128,6 +157,52 @@ impl Ledger for Broken {
         self.inner.renew(hold, lease_ms, now)
     }
 
+    fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise> {
+        Box::pin(async move {
+            let mut claims = self.shorter(hold.claims);
+            let first = self.first.lock().unwrap().get(&hold.entry.request_id).cloned();
+            let granted = self.granted.lock().unwrap().clone();
+            let mut entry = Arc::clone(hold.entry);
+            if self.is(Fault::KeepsTheFirstRow)
+                && let Some(first) = granted.iter().find(|first| first.request_id == entry.request_id)
+            {
+                entry = Arc::clone(first);
+            }
+            if let Some(first) = first.filter(|_| self.is(Fault::RaisesForNothing)) {
+                std::iter::zip(&mut claims, first).for_each(|(claim, first)| claim.amount = first);
+            }
+            let hold = Hold { entry: &entry, claims: &claims, ..hold };
+            let answer = self.inner.raise(hold, now).await?;
+            match answer {
+                Raise::Limited { .. } if self.is(Fault::RaisesOneTooMany) => {
+                    self.inner.raise(Hold { claims: &higher(&claims), ..hold }, now).await
+                }
+                Raise::Limited { .. } if self.is(Fault::RaisesPartly) => {
+                    for (index, claim) in claims.iter().enumerate() {
+                        let entry = &renamed(hold.entry, format!("{}-{index}", hold.entry.request_id));
+                        let claims = &[Claim { amount: 1, ..claim.clone() }];
+                        self.inner.reserve(Hold { entry, claims, ..hold }, now).await?;
+                    }
+                    Ok(answer)
+                }
+                Raise::Granted { .. } if self.is(Fault::TakesMoreThanRaised) => {
+                    let entry = &renamed(hold.entry, format!("{}-more", hold.entry.request_id));
+                    let claims = &[Claim { amount: 1, ..claims[1].clone() }];
+                    self.inner.reserve(Hold { entry, claims, ..hold }, now).await?;
+                    Ok(answer)
+                }
+                Raise::Gone if self.is(Fault::RaisesWhatIsClosed) => {
+                    let position = Position::default();
+                    Ok(Raise::Granted { standings: self.inner.standings(&claims, now).await?, position })
+                }
+                Raise::Granted { standings, .. } if self.is(Fault::NeverRaises) => {
+                    Ok(Raise::Limited { claim: 0, retry_after_ms: None, standings })
+                }
+                answer => Ok(answer),
+            }
+        })
+    }
+
     fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {
         Box::pin(async move {
             if self.is(Fault::FreesAnother) {
@@ -138,6 +213,13 @@ impl Ledger for Broken {
                 }
             }
             let charge = if self.is(Fault::ChargesAsHeld) { Charge::Held } else { charge };
+            let first = self.first.lock().unwrap().get(&entry.request_id).cloned();
+            let charge = match &first {
+                Some(first) if self.is(Fault::ChargesTheFirstHold) && charge == Charge::Held => {
+                    Charge::Amounts(first)
+                }
+                _ => charge,
+            };
             let settled = self.inner.settle(entry, charge, now).await?;
             if self.is(Fault::KeepsSlots) && settled == Settled::Done {
                 let entry = &renamed(entry, format!("{}-slot", entry.request_id));

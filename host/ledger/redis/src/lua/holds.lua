@@ -9,11 +9,8 @@ local function hold_under(key)
   if not fields[2] then
     return nil
   end
-  local hold = { ending = tonumber(fields[2]), lease = tonumber(fields[3]), entry = fields[4], parts = {} }
-  for key, amount, at, moves in string.gmatch(fields[5], '(%S+) (%d+) (%d+) (%d+)\n') do
-    local part = { key = key, amount = tonumber(amount), at = tonumber(at), moves = tonumber(moves) }
-    table.insert(hold.parts, part)
-  end
+  local hold = { ending = tonumber(fields[2]), lease = tonumber(fields[3]), entry = fields[4] }
+  hold.parts = read_parts(fields[5])
   return hold
 end
 

@@ -1,5 +1,5 @@
 -- Moves the end of an open hold's lease, in the hold and in the slots it has.
-local function move_lease(key, leases, begun, id, hold, ending, now)
+local function move_lease(key, leases, begun, id, hold, ending)
   note_lease(key, leases, begun, id, ending, hold.lease)
   for _, part in ipairs(hold.parts) do
     local kept = kept_under(part.key)
@@ -7,5 +7,4 @@ local function move_lease(key, leases, begun, id, hold, ending, now)
       Slots.renew(kept.cell, id, ending)
     end
   end
-  keep_cells(now)
 end

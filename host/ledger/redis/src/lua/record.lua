@@ -13,10 +13,7 @@ if others then
   return others
 end
 for _, part in ipairs(hold and hold.parts or {}) do
-  local kept = kept_under(part.key)
-  if kept.cell then
-    rules[kept.cell.kind].correct(kept.cell, part, part.amount, id)
-  end
+  correct(part, part.amount, id)
 end
 keep_cells(now)
 close(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[4], id, ARGV[3])

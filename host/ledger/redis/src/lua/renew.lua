@@ -13,5 +13,6 @@ if others then
 end
 hold.lease = math.max(hold.lease, lease)
 local ending = math.max(hold.ending, sum(now, lease))
-move_lease(KEYS[1], KEYS[2], KEYS[3], id, hold, ending, now)
+move_lease(KEYS[1], KEYS[2], KEYS[3], id, hold, ending)
+keep_cells(now)
 return { 1 }

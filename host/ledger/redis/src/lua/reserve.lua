@@ -29,17 +29,12 @@ end
 
 local ending = sum(now, lease)
 local parts = {}
-for _, claim in ipairs(claims) do
-  local kept, rule = kept_under(claim.key), rules[claim.kind]
-  kept.name = kept.name or claim.name
-  if not kept.cell or kept.cell.kind ~= claim.kind then
-    kept.cell = rule.new()
-  end
-  local at, moves = rule.take(kept.cell, claim, id, ending, now)
-  table.insert(parts, table.concat({ claim.key, digits(claim.amount), digits(at), digits(moves) }, ' ') .. '\n')
+for at, claim in ipairs(claims) do
+  parts[at] = { key = claim.key, amount = 0, takes = {} }
+  take(parts[at], claim, id, ending, now)
 end
 local reply = tell_standings({ 1 }, claims, now, KEYS[4])
 keep_cells(now)
-redis.call('HSET', KEYS[1], 'entry', row, 'parts', table.concat(parts))
+redis.call('HSET', KEYS[1], 'entry', row, 'parts', write_parts(parts))
 note_lease(KEYS[1], KEYS[2], KEYS[3], id, ending, lease)
 return reply

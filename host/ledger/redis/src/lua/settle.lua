@@ -26,12 +26,7 @@ if others then
   return others
 end
 for at, part in ipairs(hold.parts) do
-  local kept = kept_under(part.key)
-  -- A cell that is gone has forgotten these units too.
-  if kept.cell then
-    local real = charge == 'nothing' and 0 or charge == 'amounts' and tonumber(ARGV[6 + at]) or part.amount
-    rules[kept.cell.kind].correct(kept.cell, part, real, id)
-  end
+  correct(part, charge == 'nothing' and 0 or charge == 'amounts' and tonumber(ARGV[6 + at]) or part.amount, id)
 end
 keep_cells(now)
 close(KEYS[1], KEYS[2], KEYS[3], KEYS[4], most, id, row)

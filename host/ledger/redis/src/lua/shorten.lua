@@ -17,5 +17,6 @@ local others = other_cells(hold, 4)
 if others then
   return others
 end
-move_lease(KEYS[1], KEYS[2], KEYS[3], id, hold, ending, now)
+move_lease(KEYS[1], KEYS[2], KEYS[3], id, hold, ending)
+keep_cells(now)
 return { 1 }

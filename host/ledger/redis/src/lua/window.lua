@@ -166,6 +166,13 @@ function Window.standing(window, claim, now)
   return rest(claim.limit, used), reset
 end
 
+-- Whether units counted at these marks are in one bucket, or both no more counted: they are forgotten together.
+function Window.together(window, one, other)
+  local a, b = bucket_of(window, one.at), bucket_of(window, other.at)
+  local are_past = expiry(window, a) <= window.latest and expiry(window, b) <= window.latest
+  return one.moves == other.moves and (a == b or are_past)
+end
+
 function Window.correct(window, part, real)
   local index = bucket_of(window, part.at)
   if expiry(window, index) <= window.latest then

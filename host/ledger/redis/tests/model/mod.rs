@@ -8,7 +8,9 @@ use tollgate_contract::operations::{Answer, Call, Operation};
 use tollgate_ledger::breaker::Breaker;
 use tollgate_ledger::cell::Cell;
 use tollgate_ledger::window::Mark;
-use tollgate_ledger::{Charge, Claim, Fit, Hold, Position, Reservation, Rule, Settled, Standing};
+use tollgate_ledger::{
+    Charge, Claim, Fit, Hold, MOST_UNITS, Position, Raise, Reservation, Rule, Settled, Standing,
+};
 
 const GRACE_MS: u64 = 60_000;
 
@@ -26,7 +28,30 @@ pub struct Model {
 struct Open {
     until_ms: u64,
     lease_ms: u64,
-    parts: Vec<(String, u64, Mark)>,
+    parts: Vec<Part>,
+}
+
+/// What is held in a cell, and what was taken when.
+struct Part {
+    cell: String,
+    takes: Vec<(u64, Mark)>,
+}
+
+impl Part {
+    fn amount(&self) -> u64 {
+        self.takes.iter().map(|(amount, _)| amount).sum()
+    }
+
+    /// Neighbours that are forgotten together become one.
+    fn take(&mut self, amount: u64, mark: Mark, cell: &Cell) {
+        self.takes.push((amount, mark));
+        for at in (1..self.takes.len()).rev() {
+            let (before, after) = (self.takes[at - 1], self.takes[at]);
+            if cell.together(before.1, after.1) {
+                self.takes.splice(at - 1..=at, [(before.0 + after.0, after.1)]);
+            }
+        }
+    }
 }
 
 impl Model {
@@ -36,6 +61,9 @@ impl Model {
         match &operation.call {
             Call::Reserve(entry, claims, lease_ms) => {
                 Answer::Reserved(self.reserve(Hold { entry, claims, lease_ms: *lease_ms }, now))
+            }
+            Call::Raise(entry, claims, lease_ms) => {
+                Answer::Raised(self.raise(Hold { entry, claims, lease_ms: *lease_ms }, now))
             }
             Call::Settle(entry, amounts) => {
                 let charge = amounts.as_deref().map_or(Charge::Held, Charge::Amounts);
@@ -84,7 +112,7 @@ impl Model {
             let cell = self.cells.entry(claim.cell.clone()).or_insert_with(|| Cell::new(claim.rule));
             self.touched.insert(("cell", claim.cell.clone()));
             let mark = cell.take(claim.rule, claim.amount, &shared, until_ms, now);
-            parts.push((claim.cell.clone(), claim.amount, mark));
+            parts.push(Part { cell: claim.cell.clone(), takes: vec![(claim.amount, mark)] });
         }
         let standings = self.standings(hold.claims, now);
         self.open.insert(id.clone(), Open { until_ms, lease_ms: hold.lease_ms, parts });
@@ -99,21 +127,80 @@ impl Model {
         if open.until_ms <= now {
             return Settled::Already;
         }
-        for (index, (cell, held, mark)) in open.parts.iter().enumerate() {
-            self.touched.insert(("cell", cell.clone()));
-            let cell = self.cells.get_mut(cell).unwrap();
-            cell.correct(*mark, id, *held, charge.amount(index, *held));
+        for (index, part) in open.parts.iter().enumerate() {
+            self.touched.insert(("cell", part.cell.clone()));
+            let cell = self.cells.get_mut(&part.cell).unwrap();
+            let mut rest = charge.amount(index, part.amount());
+            for (number, (amount, mark)) in part.takes.iter().enumerate() {
+                let used = if number + 1 == part.takes.len() { rest } else { rest.min(*amount) };
+                cell.correct(*mark, id, *amount, used);
+                rest -= used;
+            }
         }
         Settled::Done
+    }
+
+    fn raise(&mut self, hold: Hold<'_>, now: u64) -> Raise {
+        let (id, claims) = (&hold.entry.request_id, hold.claims);
+        let of = |open: &Open| open.parts.iter().map(|part| &part.cell).eq(claims.iter().map(|it| &it.cell));
+        let Some(open) = self.open.get(id).filter(|open| open.until_ms > now && of(open)) else {
+            return Raise::Gone;
+        };
+        let until_ms = open.until_ms.max(now + hold.lease_ms);
+        let held: Vec<u64> = open.parts.iter().map(Part::amount).collect();
+        let is_slots = |claim: &Claim| matches!(claim.rule, Rule::Slots { .. });
+        let missing = |at: usize| {
+            if is_slots(&claims[at]) { 0 } else { claims[at].amount.saturating_sub(held[at]) }
+        };
+        let up_to = |last: usize, amount: &dyn Fn(usize) -> u64| -> u128 {
+            let same = (0..=last).filter(|at| claims[*at].cell == claims[last].cell);
+            same.map(|at| u128::from(amount(at))).sum()
+        };
+        let mut longest = (0, Fit::Now);
+        for (index, claim) in claims.iter().enumerate().filter(|(index, _)| missing(*index) > 0) {
+            let most = if let Rule::Budget { .. } = claim.rule { claim.rule.limit() } else { MOST_UNITS };
+            let fit = if up_to(index, &|at| claims[at].amount.max(held[at])) > most.into() {
+                Fit::Never
+            } else {
+                let more = u64::try_from(up_to(index, &missing)).unwrap();
+                self.asked(claim, now).fit(claim.rule, more, now)
+            };
+            if fit > longest.1 {
+                longest = (index, fit);
+            }
+        }
+        let retry_after_ms = match longest.1 {
+            Fit::Now => None,
+            Fit::After(wait) => Some(wait),
+            Fit::Never => None,
+        };
+        if longest.1 > Fit::Now {
+            let standings = self.standings(claims, now);
+            return Raise::Limited { claim: longest.0, retry_after_ms, standings };
+        }
+        let shared: Arc<str> = Arc::from(&**id);
+        let mut open = self.open.remove(id).unwrap();
+        (open.until_ms, open.lease_ms) = (until_ms, open.lease_ms.max(hold.lease_ms));
+        for (index, claim) in claims.iter().enumerate() {
+            self.touched.insert(("cell", claim.cell.clone()));
+            let cell = self.cells.entry(claim.cell.clone()).or_insert_with(|| Cell::new(claim.rule));
+            if missing(index) > 0 {
+                let mark = cell.take(claim.rule, missing(index), &shared, until_ms, now);
+                open.parts[index].take(missing(index), mark, cell);
+            }
+            cell.renew(id, until_ms);
+        }
+        self.open.insert(id.clone(), open);
+        Raise::Granted { standings: self.standings(claims, now), position: Position::default() }
     }
 
     fn renew(&mut self, id: &str, lease_ms: u64, now: u64) -> bool {
         let Some(open) = self.open.get_mut(id).filter(|open| open.until_ms > now) else { return false };
         open.until_ms = open.until_ms.max(now + lease_ms);
         open.lease_ms = open.lease_ms.max(lease_ms);
-        for (cell, _, _) in &open.parts {
-            self.touched.insert(("cell", cell.clone()));
-            self.cells.get_mut(cell).unwrap().renew(id, open.until_ms);
+        for part in &open.parts {
+            self.touched.insert(("cell", part.cell.clone()));
+            self.cells.get_mut(&part.cell).unwrap().renew(id, open.until_ms);
         }
         true
     }
@@ -122,9 +209,9 @@ impl Model {
         for (id, open) in &mut self.open {
             if open.until_ms > now + open.lease_ms + GRACE_MS {
                 open.until_ms = now + open.lease_ms;
-                for (cell, _, _) in &open.parts {
-                    self.touched.insert(("cell", cell.clone()));
-                    self.cells.get_mut(cell).unwrap().renew(id, open.until_ms);
+                for part in &open.parts {
+                    self.touched.insert(("cell", part.cell.clone()));
+                    self.cells.get_mut(&part.cell).unwrap().renew(id, open.until_ms);
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tollgate_contract::operations::{Call, Operation, Random};
+use tollgate_contract::operations::{Call, Operation, Random, Reserved};
 use tollgate_ledger::breaker::{BreakerRule, Health};
 use tollgate_ledger::{Claim, Entry, Rule};
 
@@ -15,11 +15,12 @@ pub struct Wild {
     random: Random,
     now: u64,
     exchanges: u64,
+    reserved: Reserved,
 }
 
 impl Wild {
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), now: BEGIN, exchanges: 0 }
+        Self { random: Random::new(seed), now: BEGIN, exchanges: 0, reserved: Reserved::default() }
     }
 
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
@@ -72,6 +73,23 @@ impl Wild {
         Claim { cell: cell.to_owned(), rule, amount }
     }
 
+    /// Sometimes with another rule than before: limit, period or kind.
+    fn raise(&mut self, lease_ms: u64) -> Call {
+        let Some(Call::Raise(entry, mut claims, lease_ms)) = self.reserved.raise(&mut self.random, lease_ms)
+        else {
+            return Call::Expire;
+        };
+        for claim in &mut claims {
+            if self.random.below(6) == 0 {
+                claim.rule = self.claim().rule;
+            }
+            if self.random.below(40) == 0 {
+                claim.amount = self.one(&[u64::MAX, 1 << 53, (1 << 53) - 1, 1 << 50]);
+            }
+        }
+        Call::Raise(entry, claims, lease_ms)
+    }
+
     fn breaker(&mut self) -> Call {
         let name = format!("{}-{}", self.one(&["one", "ü\n"]), self.exchanges / 100);
         let rule = BreakerRule { failures: self.one(&[0, 2, 3]), open_ms: 5_000, probe_ms: 1_000 };
@@ -89,18 +107,21 @@ impl Iterator for Wild {
     fn next(&mut self) -> Option<Operation> {
         self.pass_time();
         let lease_ms = self.one(&[0, 50, 5_000, 100_000]);
-        let call = match self.random.below(16) {
+        let call = match self.random.below(17) {
             0..6 => {
                 self.exchanges += self.random.below(9).min(1);
-                Call::Reserve(self.exchange(), self.claims(), lease_ms)
+                let (entry, claims) = (self.exchange(), self.claims());
+                self.reserved.note(&entry, &claims);
+                Call::Reserve(entry, claims, lease_ms)
             }
-            6..10 => {
+            6..8 => self.raise(lease_ms),
+            8..11 => {
                 let amounts = (0..self.random.below(5)).map(|_| self.random.below(14)).collect();
                 Call::Settle(self.exchange(), (self.random.below(4) > 0).then_some(amounts))
             }
-            10 => Call::Renew(self.exchange().request_id.clone(), lease_ms),
-            11 => Call::Standings(self.claims()),
-            12 => Call::Expire,
+            11 => Call::Renew(self.exchange().request_id.clone(), lease_ms),
+            12 => Call::Standings(self.claims()),
+            13 => Call::Expire,
             _ => self.breaker(),
         };
         Some(Operation { now: self.now, call })
