@@ -12,6 +12,7 @@ pub(crate) struct Caller {
     scopes: Vec<(String, Limits)>,
     models: Option<Vec<String>>,
     priority: Priority,
+    tags: Vec<String>,
     expires_ms: Option<u64>,
 }
 
@@ -24,6 +25,7 @@ impl Caller {
             scopes: limited.map(|scope| (scope.name.clone(), scope.limits.clone())).collect(),
             models: key.models.clone(),
             priority: key.priority,
+            tags: key.tags.clone(),
             expires_ms: key.expires_ms,
         }
     }
@@ -42,6 +44,7 @@ impl Caller {
             .map(|((name, limits), budgets)| wit::ScopeParam { name, limits: lent(limits, budgets) })
             .collect();
         let models = self.models.as_deref().map(texts);
+        let tags = texts(&self.tags);
         to(wit::PrincipalParam {
             key: &self.key,
             limits: lent(&self.limits, &budgets),
@@ -52,7 +55,7 @@ impl Caller {
                 Priority::Normal => wit::Priority::Normal,
                 Priority::Batch => wit::Priority::Batch,
             },
-            tags: &[],
+            tags: &tags,
             expires_ms: self.expires_ms,
         })
     }
@@ -77,6 +80,7 @@ impl From<wit::PrincipalResult> for Caller {
                 wit::Priority::Normal => Priority::Normal,
                 wit::Priority::Batch => Priority::Batch,
             },
+            tags: principal.tags,
             expires_ms: principal.expires_ms,
         }
     }

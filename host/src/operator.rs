@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tollgate_document::Problem;
-use tollgate_ledger::keys::{Kept, Key, Keys, Limits, Priority, Scope, wrong_with_name};
+use tollgate_ledger::keys::{Kept, Key, Keys, Limits, Priority, Scope, wrong_with_name, wrong_with_tags};
 use tollgate_ledger::{Unavailable, scopes};
 
 use crate::caller::Caller;
@@ -39,6 +39,8 @@ pub struct Terms {
     pub limits: Limits,
     /// How urgent its requests are.
     pub priority: Priority,
+    /// Words that routes can ask for.
+    pub tags: Vec<String>,
     /// From when on it is no longer valid: milliseconds since the epoch.
     pub expires_ms: Option<u64>,
 }
@@ -194,6 +196,7 @@ impl Operator {
                 models: key.models.take(),
                 limits: std::mem::take(&mut key.limits),
                 priority: key.priority,
+                tags: std::mem::take(&mut key.tags),
                 expires_ms: key.expires_ms,
             };
             change(&mut terms);
@@ -201,6 +204,7 @@ impl Operator {
                 models: key.models,
                 limits: key.limits,
                 priority: key.priority,
+                tags: key.tags,
                 expires_ms: key.expires_ms,
             } = terms;
         })
@@ -269,14 +273,22 @@ impl Operator {
         Err(NotDone::Busy(name.to_owned()))
     }
 
-    /// Has the policy read what a key may do.
+    /// Has the policy read what a key may do. That tags are words is asked of whatever policy is loaded.
     async fn check(&self, key: &Key) -> Result<(), NotDone> {
         let mut scopes = Vec::new();
         for name in key.scope_names() {
             scopes.extend(self.keys.scope(name).await?);
         }
-        self.limits(&Caller::new(key, &scopes))?;
-        Ok(())
+        let tag = |(at, message)| Problem { at, line: None, message };
+        let mut problems: Vec<Problem> = wrong_with_tags(&key.tags).into_iter().map(tag).collect();
+        match self.limits(&Caller::new(key, &scopes)) {
+            // The policy may know what is wrong with a tag as well.
+            Err(NotDone::Invalid(more)) => {
+                problems.extend(more.into_iter().filter(|problem| !problem.at.starts_with("tags")));
+            }
+            answer => drop(answer?),
+        }
+        if problems.is_empty() { Ok(()) } else { Err(NotDone::Invalid(problems)) }
     }
 
     fn check_scope(&self, scope: &Scope) -> Result<(), NotDone> {
@@ -315,8 +327,8 @@ impl Operator {
 }
 
 fn with_terms(key: Key, terms: &Terms) -> Key {
-    let Terms { models, limits, priority, expires_ms } = terms.clone();
-    Key { models, limits, priority, expires_ms, ..key }
+    let Terms { models, limits, priority, tags, expires_ms } = terms.clone();
+    Key { models, limits, priority, tags, expires_ms, ..key }
 }
 
 /// A key that is made to be refused is a mistake in a year or a unit.

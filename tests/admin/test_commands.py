@@ -105,6 +105,16 @@ def test_a_limit_that_is_not_named_stays_and_none_takes_it_away(shell, desk, nam
     assert desk.get(at(KEY, name)).value["limits"] == {}
 
 
+def test_tags_are_set_as_a_whole_and_none_takes_them_away(shell, desk, name):
+    shell.secret("new", name, "--tag", "batch-team", "--tag", "eu:west")
+    assert shell.shown("show", name)["tags"] == "batch-team, eu:west"
+    assert shell.shown("limit", name, "--requests", "9/1m")["tags"] == "batch-team, eu:west"
+    assert shell.shown("limit", name, "--tag", "eu")["tags"] == "eu"
+    assert desk.get(at(KEY, name)).value["tags"] == ["eu"]
+    assert "tags" not in shell.shown("limit", name, "--tag", "none")
+    assert "a scope has limits only" in shell.refused("limit", "acme", "--scope", "--tag", "eu")
+
+
 def test_limits_of_a_scope_are_set_and_shown(shell, desk, name):
     team = "/".join(name.split("/")[:2])
     assert shell.shown("show", team, "--scope") == {"scope": team, "limits": "none"}
@@ -137,6 +147,9 @@ def test_a_rotated_key_has_another_secret_and_a_revoked_one_none(shell, desk, na
     (["--budget", "5 USD/month"], ["limits.budgets[0]: the budget is in USD, but model `gate` is priced in JPY"]),
     (["--budget", "5 JPY/day", "--budget", "6 JPY/day"], ["limits.budgets[1]: is a second budget"]),
     (["--priority", "high"], ["`--priority high` must be urgent, normal or batch"]),
+    (["--tag", "ok", "--tag", "not ok", "--tag", "ok", "--requests", "x"],
+     ["tags[1]: a tag has 1 to 64 of the characters", "tags[2]: is listed twice", "limits.requests: "]),
+    ([word for number in range(17) for word in ["--tag", str(number)]], ["tags: must be at most 16 tags"]),
     (["--expires", "soon"], ["`soon` is neither a moment such as 2027-01-01", "nor a duration such as 90d"]),
 ])
 def test_what_cannot_be_right_is_said_and_nothing_is_kept(shell, desk, name, args, why):

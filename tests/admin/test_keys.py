@@ -15,7 +15,7 @@ def test_a_new_key_lets_its_client_in_at_once(desk, name):
 
 
 def test_a_key_is_shown_without_its_secret(desk, name):
-    terms = {"models": ["gate"], "priority": "batch", "expires_ms": 4102444800000,
+    terms = {"models": ["gate"], "priority": "batch", "tags": ["batch-team", "eu:west"], "expires_ms": 4102444800000,
              "limits": {"requests": "10/1m", "tokens": "1000/1m", "concurrent": 2, "budgets": ["1 JPY/day"]}}
     desk.new_key(name, **terms)
     shown = desk.get(at(KEY, name)).value
@@ -42,9 +42,10 @@ def test_limits_of_a_key_hold_and_what_is_left_is_told(desk, name):
 
 
 def test_what_a_key_may_do_is_replaced_as_a_whole(desk, name):
-    secret = desk.new_key(name, models=["gate"], limits={"requests": "1/1h"})
+    secret = desk.new_key(name, models=["gate"], tags=["eu"], limits={"requests": "1/1h"})
     assert ask(desk.gateway, secret, "dear")[1]["error"]["code"] == "model_not_found"
-    assert desk.put(at(KEY, name), {"models": ["dear"]}).value["limits"] == {}
+    replaced = desk.put(at(KEY, name), {"models": ["dear"]}).value
+    assert (replaced["limits"], replaced["tags"]) == ({}, [])
     until(lambda: ask(desk.gateway, secret, "dear")[0] == 200)
     assert ask(desk.gateway, secret, "gate")[1]["error"]["code"] == "model_not_found"
 

@@ -33,6 +33,7 @@ def test_a_body_that_is_too_large_is_refused(desk, name):
     ("createKey", "POST", KEYS, {"name": "a", "budget": "1 JPY/day"}),
     ("createKey", "POST", KEYS, {"name": "a", "limits": {"request": "1/1m"}}),
     ("createKey", "POST", KEYS, {"name": "a", "priority": "high"}),
+    ("createKey", "POST", KEYS, {"name": "a", "tags": "eu"}),
     ("createKey", "POST", KEYS, {"name": "a", "expires_ms": -1}),
     ("createKey", "POST", KEYS, {"name": "a", "expires_ms": 1.5}),
     ("createKey", "POST", KEYS, {"name": "a", "limits": {"concurrent": "2"}}),
@@ -57,11 +58,13 @@ def test_every_problem_is_told_at_once_with_its_place(desk):
     answer = desk.post(KEYS, {
         "name": "acme/new",
         "models": ["gate", "no-such-model"],
+        "tags": ["eu", "not ok", "eu"],
         "limits": {"requests": "often", "tokens": "0/1m", "concurrent": 0, "budgets": ["1 JPY/month", "1 JPY/hour"]},
     })
     assert answer.error == (422, "invalid")
     problems = answer.problems
-    assert set(problems) == {"models[1]", "limits.requests", "limits.tokens", "limits.concurrent", "limits.budgets[1]"}
+    assert set(problems) == {"models[1]", "tags[1]", "tags[2]", "limits.requests", "limits.tokens", "limits.concurrent",
+                             "limits.budgets[1]"}
     assert "no-such-model" in problems["models[1]"] and "`100/1m`" in problems["limits.requests"]
     assert desk.get(at(KEY, "acme/new")).status == 404
 

@@ -13,7 +13,7 @@ use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
 use tollgate_ledger::{
     Breakers, Charge, Charges, Claim, Condition, Entry, Hold, Ledger, Memory, Pending, Position, Query,
-    Reservation, Settled, Standing, Store, Unavailable,
+    Raise, Reservation, Settled, Standing, Store, Unavailable,
 };
 
 use crate::driver::Driver;

@@ -26,6 +26,8 @@ pub struct Stored {
     models: Option<Vec<String>>,
     #[serde(default)]
     priority: Urgency,
+    #[serde(default)]
+    tags: Vec<String>,
     expires: Option<Instant>,
     /// Whether it was ended for ever.
     #[serde(default)]
@@ -66,7 +68,7 @@ impl Stored {
                 Urgency::Normal => Priority::Normal,
                 Urgency::Batch => Priority::Batch,
             },
-            tags: Vec::new(),
+            tags: self.tags.clone(),
             expires_ms: self.expires.map(|expires| expires.ms),
         }
     }
@@ -82,6 +84,7 @@ impl Stored {
             Urgency::Normal => keys::Priority::Normal,
             Urgency::Batch => keys::Priority::Batch,
         };
+        key.tags.clone_from(&self.tags);
         key.expires_ms = self.expires.map(|expires| expires.ms);
         key.revoked_ms = self.revoked.then_some(0);
         assert_eq!(books::now(store.keep_key(&key)), Kept::Done, "two keys of one name or secret");

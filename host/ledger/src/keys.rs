@@ -97,6 +97,9 @@ pub struct Key {
     pub limits: Limits,
     /// How urgent its requests are.
     pub priority: Priority,
+    /// Words that routes can ask for: see [`wrong_with_tags`].
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// When it was made.
     pub created_ms: u64,
     /// From when on it is no longer valid.
@@ -172,6 +175,7 @@ impl Key {
             models: None,
             limits: Limits::default(),
             priority: Priority::default(),
+            tags: Vec::new(),
             created_ms: now,
             expires_ms: None,
             revoked_ms: None,
@@ -225,6 +229,30 @@ pub fn wrong_with_name(name: &str, most: usize) -> Option<String> {
     Some(format!(
         "a name has 1 to {most} parts such as `{form}`, each 1 to 64 of the characters A-Z a-z 0-9 . _ -"
     ))
+}
+
+/// So many tags a key can have.
+const MOST_TAGS: usize = 16;
+
+/// Everything that is wrong with a key's tags, each with its place, `tags` or `tags[1]`. Sound ones are at most 16
+/// words, each once, of 1 to 64 of the characters A-Z a-z 0-9 . _ : -
+#[must_use]
+pub fn wrong_with_tags(tags: &[String]) -> Vec<(String, String)> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    let sound = |tag: &str| (1..=64).contains(&tag.len()) && tag.bytes().all(fits);
+    let number =
+        (tags.len() > MOST_TAGS).then(|| ("tags".into(), format!("must be at most {MOST_TAGS} tags")));
+    let words = tags.iter().enumerate().filter_map(|(index, tag)| {
+        let wrong = if !sound(tag) {
+            "a tag has 1 to 64 of the characters A-Z a-z 0-9 . _ : -"
+        } else if tags.iter().take(index).any(|before| before == tag) {
+            "is listed twice"
+        } else {
+            return None;
+        };
+        Some((format!("tags[{index}]"), wrong.to_owned()))
+    });
+    number.into_iter().chain(words).collect()
 }
 
 /// A digest as 64 lower-case hexadecimal digits.
@@ -297,6 +325,23 @@ mod tests {
             assert!(wrong_with_name(bad, 3).is_some(), "{bad}");
         }
         assert!(wrong_with_name("a/b/c", 2).is_some());
+    }
+
+    #[test]
+    fn tags_are_few_words_each_once() {
+        let wrong = |tags: &[&str]| {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            wrong_with_tags(&tags).into_iter().map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let long = "a".repeat(65);
+        assert_eq!(wrong(&["batch-team", "eu:west.1_A", &long[1..], "none"]), [""; 0]);
+        assert_eq!(
+            wrong(&["", "a b", "ok", "ü", &long, "ok"]),
+            [0, 1, 3, 4, 5].map(|at| format!("tags[{at}]"))
+        );
+        let many: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+        assert_eq!(wrong_with_tags(&many), [("tags".to_owned(), "must be at most 16 tags".to_owned())]);
+        assert_eq!(wrong_with_tags(&many[1..]), []);
     }
 
     #[test]

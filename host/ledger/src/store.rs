@@ -41,7 +41,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// are wanted now. What is taken counts in a window from `now`, in a budget in the period of the claim; slots stay
     /// as they are. Granted, the entry becomes the hold's row, and the lease is moved as by [`Ledger::renew`].
     /// Repeated, it takes nothing more; amounts below what is held change nothing, nor does an entry that comes with
-    /// such amounts only. A refusal changes no more than that of a reservation does.
+    /// such amounts only. A refusal changes no more than that of a reservation does. What a raise pays for may reach
+    /// the client when its position is durable.
     fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise>;
 
     /// Closes the hold named by the entry's `request_id` with what it really cost, and writes the entry. If its lease

@@ -86,6 +86,8 @@ struct NewKey {
     #[serde(default)]
     priority: Priority,
     #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
     expires_ms: Option<u64>,
 }
 
@@ -114,6 +116,7 @@ struct KeyView<'k> {
     models: &'k Option<Vec<String>>,
     limits: &'k Limits,
     priority: Priority,
+    tags: &'k [String],
     created_ms: u64,
     expires_ms: Option<u64>,
     revoked_ms: Option<u64>,
@@ -139,6 +142,7 @@ impl<'k> From<&'k Key> for KeyView<'k> {
             models: &key.models,
             limits: &key.limits,
             priority: key.priority,
+            tags: &key.tags,
             created_ms: key.created_ms,
             expires_ms: key.expires_ms,
             revoked_ms: key.revoked_ms,
@@ -196,6 +200,7 @@ async fn create(desk: &Desk, new: &NewKey) -> Answer {
         models: new.models.clone(),
         limits: new.limits.clone(),
         priority: new.priority,
+        tags: new.tags.clone(),
         expires_ms: new.expires_ms,
     };
     let (key, secret) = desk.operator.create(&new.name, &terms).await?;

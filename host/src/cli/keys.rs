@@ -104,6 +104,9 @@ pub struct Change {
     /// `urgent`, `normal` or `batch`.
     #[arg(long)]
     priority: Option<String>,
+    /// A word that routes can ask for: 1 to 64 of `A-Z a-z 0-9 . _ : -`. More than once for several; `none` for none.
+    #[arg(long, value_name = "WORD")]
+    tag: Vec<String>,
     /// When it stops to be valid: `2027-01-01`, `2027-01-01T12:00:00Z`, `90d`, or `never`.
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
@@ -152,7 +155,7 @@ pub async fn run(keys: Keys) -> Result<()> {
         Keys::Limit { name, scope: true, change, store } => {
             let operator = operator(&store.config).await?;
             if change.is_for_keys_only() {
-                bail!("a scope has limits only: no models, priority or expiry");
+                bail!("a scope has limits only: no models, priority, tags or expiry");
             }
             change.apply(&mut Terms::default())?;
             let scope = operator.set_limits(&name, |limits| change.apply_limits(limits)).await?;
@@ -230,6 +233,9 @@ fn details(key: &Key) -> String {
         key.priority.as_str(),
         time(key.created_ms),
     );
+    if !key.tags.is_empty() {
+        text.push_str(&format!("tags      {}\n", key.tags.join(", ")));
+    }
     if let Some(expires_ms) = key.expires_ms {
         text.push_str(&format!("expires   {}\n", time(expires_ms)));
     }
@@ -273,7 +279,7 @@ impl Change {
     }
 
     fn is_for_keys_only(&self) -> bool {
-        self.models.is_some() || self.priority.is_some() || self.expires.is_some()
+        self.models.is_some() || self.priority.is_some() || !self.tag.is_empty() || self.expires.is_some()
     }
 
     fn apply(&self, terms: &mut Terms) -> Result<()> {
@@ -291,6 +297,9 @@ impl Change {
         if let Some(priority) = &self.priority {
             terms.priority = Priority::parse(priority)
                 .ok_or_else(|| anyhow!("`--priority {priority}` must be urgent, normal or batch"))?;
+        }
+        if !self.tag.is_empty() {
+            terms.tags = self.tag.iter().filter(|tag| *tag != "none").cloned().collect();
         }
         if let Some(when) = &self.expires {
             terms.expires_ms = if when == "never" { None } else { Some(moment(when)?) };

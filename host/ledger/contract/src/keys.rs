@@ -140,6 +140,7 @@ pub async fn a_key_is_read_as_it_was_written(store: &dyn Store) {
         models: Some(vec!["small".into(), "größer".into()]),
         limits: limits.clone(),
         priority: Priority::Urgent,
+        tags: vec!["batch-team".into(), "eu:west".into()],
         expires_ms: Some(NOW + 7),
         ..Key::new("acme/ml/alice", [9; 32], NOW)
     };

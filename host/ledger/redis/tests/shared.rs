@@ -13,6 +13,7 @@ use tollgate_contract::{
     END, LEASE, NOW, all_rows, budget, entry, is_granted, raise, raised, remaining, reserve, settle, slots,
     window,
 };
+use tollgate_ledger::keys::{Kept, Key, Keys as _};
 use tollgate_ledger::{Charge, Claim, Condition, Hold, Ledger as _, Raise, Reservation, Rule, Settled};
 use tollgate_redis::{Options, Redis};
 
@@ -242,6 +243,23 @@ async fn a_cell_that_cannot_be_read_refuses_its_claims_and_no_others() {
     }
     let row = Arc::new(entry("not an id", 1));
     assert!(store.reserve(Hold { entry: &row, claims: &[], lease_ms: LEASE }, NOW).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_was_kept_before_there_were_tags_has_none() {
+    let server = Server::start();
+    let store = Redis::open(server.options().namespace("n")).await.unwrap();
+    assert_eq!(store.keep_key(&Key::new("alice", [7; 32], NOW)).await, Ok(Kept::Done));
+    let mut on = server.connection().await;
+    let record: String = redis::cmd("HGET").arg("{n}keys").arg("alice").query_async(&mut on).await.unwrap();
+    let earlier = record.replace("\"tags\":[],", "");
+    assert_ne!(record, earlier);
+    let () = redis::cmd("HSET").arg("{n}keys").arg("alice").arg(earlier).query_async(&mut on).await.unwrap();
+    let mut key = store.key("alice").await.unwrap().unwrap();
+    assert_eq!(key.tags, [""; 0]);
+    key.tags = vec!["batch".into()];
+    assert_eq!(store.keep_key(&key).await, Ok(Kept::Done));
+    assert_eq!(store.find(&[7; 32]).await.unwrap().unwrap().key.tags, ["batch"]);
 }
 
 #[tokio::test]

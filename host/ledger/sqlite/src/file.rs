@@ -1,7 +1,7 @@
 //! Opens the file: its connection, its tables, its version and its lock.
 //!
 //! A file that this crate cannot keep books in is refused with what a person can do about it; nothing in it is
-//! changed before that is certain. Never reads or writes a row.
+//! changed before that is certain. One of an earlier version gets the tables of this one. Never reads or writes a row.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,7 +14,11 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// `application_id` and `user_version` of `schema.sql`.
 const APPLICATION: i64 = 1_953_459_308;
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// What makes a file of each version, from 1 on, one of the next.
+const STEPS: [&str; 1] =
+    ["ALTER TABLE keys ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'; PRAGMA user_version = 2;"];
 
 /// Why a file cannot be the ledger.
 #[derive(Debug)]
@@ -135,9 +139,9 @@ pub fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError>
     }
     // One moment of the file: another program may be making its tables.
     let moment = connection.transaction().map_err(named)?;
-    let new = is_new(&moment, path, named)?;
+    let version = version(&moment, path, named)?;
     drop(moment);
-    if new {
+    if version < VERSION {
         set_up(&mut connection, path, named)?;
     }
     if log_ahead(&connection, patience).map_err(named)? != "wal" {
@@ -152,17 +156,17 @@ pub fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError>
     Ok(connection)
 }
 
-/// Whether the file has no tables yet.
-fn is_new(
+/// The version of the file's tables; 0: it has none yet.
+fn version(
     connection: &Connection,
     path: &Path,
     named: impl Fn(rusqlite::Error) -> OpenError + Copy,
-) -> Result<bool, OpenError> {
+) -> Result<i64, OpenError> {
     let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(named);
     let application = number("PRAGMA application_id")?;
     match number("PRAGMA user_version")? {
-        0 if application == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(true),
-        VERSION if application == APPLICATION => Ok(false),
+        0 if application == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(0),
+        version @ 1..=VERSION if application == APPLICATION => Ok(version),
         version if application == APPLICATION && version > VERSION => {
             Err(OpenError::Newer { path: path.to_owned(), version })
         }
@@ -176,9 +180,13 @@ fn set_up(
     named: impl Fn(rusqlite::Error) -> OpenError + Copy,
 ) -> Result<(), OpenError> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
-    // Two programs may open a new file at once: the second finds the tables made.
-    if is_new(&change, path, named)? {
-        change.execute_batch(SCHEMA).map_err(named)?;
+    // Two programs may open the file at once: the second finds the tables made.
+    match version(&change, path, named)? {
+        0 => change.execute_batch(SCHEMA).map_err(named)?,
+        version => {
+            let made = usize::try_from(version).unwrap_or(0).saturating_sub(1);
+            STEPS.iter().skip(made).try_for_each(|step| change.execute_batch(step)).map_err(named)?;
+        }
     }
     change.commit().map_err(named)
 }

@@ -9,7 +9,7 @@ use tollgate_ledger::keys::{
 use crate::statements::{integer, json, natural};
 
 const KEY: &str = "SELECT name, requests, tokens, concurrent, budgets, models, priority, created_ms, expires_ms, \
-                   revoked_ms, version FROM keys";
+                   revoked_ms, version, tags FROM keys";
 const SCOPE: &str = "SELECT name, requests, tokens, concurrent, budgets, version FROM scopes";
 
 /// See [`tollgate_ledger::keys::Keys::find`]. One moment is read, whatever is changed meanwhile.
@@ -54,9 +54,9 @@ pub fn keep_key(connection: &mut Connection, key: &Key) -> Result<Kept> {
     change
         .prepare_cached(
             "INSERT INTO keys (name, requests, tokens, concurrent, budgets, models, priority, created_ms, \
-             expires_ms, revoked_ms, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+             expires_ms, revoked_ms, version, tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
              ON CONFLICT (name) DO UPDATE SET requests = ?2, tokens = ?3, concurrent = ?4, budgets = ?5, \
-             models = ?6, priority = ?7, created_ms = ?8, expires_ms = ?9, revoked_ms = ?10, version = ?11",
+             models = ?6, priority = ?7, created_ms = ?8, expires_ms = ?9, revoked_ms = ?10, version = ?11, tags = ?12",
         )?
         .execute(params![
             key.name,
@@ -70,6 +70,7 @@ pub fn keep_key(connection: &mut Connection, key: &Key) -> Result<Kept> {
             key.expires_ms.map(integer),
             key.revoked_ms.map(integer),
             integer(key.version.saturating_add(1)),
+            json(&key.tags)?,
         ])?;
     let mut keep = change.prepare_cached(
         "INSERT INTO key_secrets (digest, key, place, created_ms, ends_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -148,6 +149,7 @@ fn key_in(row: &Row<'_>) -> Result<Key> {
         models: models.map(|text| list(5, &text)).transpose()?,
         limits: limits_in(row)?,
         priority: priority.ok_or_else(|| unreadable(6, "not a priority"))?,
+        tags: list(11, row.get_ref(11)?.as_str()?)?,
         created_ms: natural(row.get(7)?),
         expires_ms: row.get::<_, Option<i64>>(8)?.map(natural),
         revoked_ms: row.get::<_, Option<i64>>(9)?.map(natural),

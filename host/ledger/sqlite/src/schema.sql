@@ -8,7 +8,7 @@
 -- its counters in memory and does not see a change made here.
 
 PRAGMA application_id = 1953459308; -- 'toll'
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- One row for each exchange whose claims were granted, in the order of time.
 CREATE TABLE charges (
@@ -75,6 +75,7 @@ CREATE TABLE keys (
     concurrent INTEGER,
     budgets TEXT NOT NULL, -- JSON, such as ["10 USD/month"]
     priority TEXT NOT NULL, -- urgent, normal or batch
+    tags TEXT NOT NULL DEFAULT '[]', -- JSON: words that routes can ask for
     created_ms INTEGER NOT NULL,
     expires_ms INTEGER,
     revoked_ms INTEGER,

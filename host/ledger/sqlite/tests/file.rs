@@ -282,7 +282,7 @@ fn a_file_that_is_no_ledger_is_refused_and_left_alone() {
     refused("is not a ledger");
     std::fs::remove_file(place.file()).unwrap();
     drop(place.open(NOW));
-    Connection::open(place.file()).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+    Connection::open(place.file()).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
     refused("written by a newer Tollgate");
     std::fs::remove_file(place.file()).unwrap();
     std::fs::create_dir(place.file()).unwrap();
