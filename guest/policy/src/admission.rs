@@ -4,15 +4,18 @@
 //! Nothing is reserved or sent here. Tokens are held by estimate, money by bound: a budget must never be crossed,
 //! so no text may cost more than what is held for it, wherever it is sent.
 
+use std::iter;
+
 use crate::claim::{Amounts, Caller};
 use crate::config::{Allowed, Config, Model};
+use crate::context::{self, Form};
 use crate::endpoint::Kind;
 use crate::message::{Admitted, Priority, Surroundings, Target, Usage};
 use crate::money::{MOST_MONEY, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
 use crate::route::{self, Facts};
-use crate::ticket::{Exchange, Stage, Who, encoded};
+use crate::ticket::{Exchange, Stage, Step, Who, encoded};
 
 /// Who asks to be admitted.
 pub struct Asker<'a> {
@@ -42,27 +45,46 @@ pub fn admit(
     })?;
     let (model_index, model) = found.ok_or_else(|| Refusal::UnknownModel(brief(&request.model)))?;
 
-    let held_output = request.output_bound(kind, model.max_output_tokens)?;
-    let facts = Facts {
-        headers: asker.headers,
-        tags: asker.tags,
-        priority: asker.priority,
-        stream: request.streams(),
-        tools: request.has_tools,
-        input: request.input_estimate,
-        output: held_output,
-        random: around.random,
-        latencies: &around.latencies,
-    };
-    let plan = route::plan(config, model_index, &facts);
-    let plan_bytes = encoded(&plan);
+    let forms = context::forms(config, asker.allowed, kind, model_index, &request, body)?;
+    let mut plan: Vec<(Step, &Form<'_>)> = Vec::new();
+    let (mut input_estimate, mut held_output) = (0, 0);
+    for form in iter::once(&forms.first).chain(&forms.spare) {
+        let served = config.model(form.model).unwrap_or(model);
+        let request = form.request.as_ref().unwrap_or(&request);
+        let output = match request.output_bound(kind, served.max_output_tokens) {
+            Ok(output) => output,
+            Err(refusal) if plan.is_empty() => return Err(refusal),
+            Err(_) => break,
+        };
+        let facts = Facts {
+            headers: asker.headers,
+            tags: asker.tags,
+            priority: asker.priority,
+            stream: request.streams(),
+            tools: request.has_tools,
+            input: form.input,
+            output,
+            random: around.random,
+            latencies: &around.latencies,
+        };
+        let steps = route::plan(config, form.model, &facts);
+        if steps.is_empty() && plan.is_empty() {
+            return Err(Refusal::NoRoute(served.name.clone()));
+        }
+        let spare = !plan.is_empty();
+        plan.extend(steps.into_iter().map(|step| (Step { change: form.change, spare, ..step }, form)));
+        input_estimate = input_estimate.max(form.input);
+        held_output = held_output.max(output);
+    }
+    let steps: Vec<Step> = plan.iter().map(|(step, _)| *step).collect();
+    let plan_bytes = encoded(&steps);
     let exchange = Exchange {
         who: asker.who,
         model: model_index,
         kind,
         streams: request.streams(),
         hides_usage: request.hides_usage(),
-        input_estimate: request.input_estimate,
+        input_estimate,
         input_bound: request.input_bound,
         held_output,
         held_for: 0,
@@ -73,7 +95,7 @@ pub fn admit(
     };
     let mut targets = Vec::with_capacity(plan.len());
     let mut dearest: Option<(u32, Price, Amounts)> = None;
-    for (position, step) in (0..).zip(&plan) {
+    for (position, (step, form)) in (0..).zip(&plan) {
         // The plan was made of this very configuration.
         let Ok(target) = step.target(config) else { continue };
         let amounts = exchange.amounts(&target.price);
@@ -83,7 +105,10 @@ pub fn admit(
         targets.push(Target {
             upstream: target.upstream.clone(),
             path: kind.upstream_path().to_owned(),
-            edits: request.edits(&target.model),
+            edits: context::joined(
+                form.request.as_ref().unwrap_or(&request).edits(&target.model),
+                &form.edits,
+            ),
             breaker: config.breaker,
         });
     }

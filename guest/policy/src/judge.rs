@@ -5,6 +5,8 @@
 
 use crate::answer::{self, Failure, Reading};
 use crate::config::Config;
+use crate::context;
+use crate::context::learnt::{self, Learnt};
 use crate::message::{Attempt, Header, Health, Judgement, Outcome, Verdict};
 use crate::meter::Meter;
 use crate::rates;
@@ -26,9 +28,11 @@ pub const RELAY_HEADERS: [&str; 6] = [
 pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Result<Judgement, BadTicket> {
     let exchange = Exchange { target: attempt.target, judged: attempt.number, ..*exchange };
     let parties = exchange.parties(config)?;
+    let context = context::told(config, &exchange, parties.step)?;
     let relay = |stage: Stage<'_>, inspect| {
         let mut headers = Vec::with_capacity(8);
         headers.extend(tried(&parties, attempt));
+        headers.extend(context.clone());
         rates::add(&mut headers, &parties.caller.limits, &attempt.standings);
         Verdict::Relay { ticket: stage.seal(config), headers, inspect }
     };
@@ -55,6 +59,11 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
         },
     };
 
+    let learnt = learnt::read(config, &exchange, attempt)?;
+    let failure = match &learnt {
+        Learnt::Refuse(refusal) => Failure { refusal: refusal.clone(), readable: false, ..failure },
+        _ => failure,
+    };
     let health = failure.health;
     let mut tries = exchange.tries()?;
     match &attempt.outcome {
@@ -63,8 +72,13 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
         Outcome::Tripped(wait_ms) => tries.shut(attempt.target, *wait_ms),
     }
     let soonest = tries.opens_in_ms;
-    let next = tries.next(&config.retry, exchange.positions()?, attempt, failure.again);
-    let next = next.filter(|_| failure.elsewhere);
+    let next = match learnt {
+        Learnt::Send(position) => Some(Next { position, after_ms: 0 }),
+        _ => {
+            let next = tries.next(&config.retry, exchange.positions()?, attempt, failure.again);
+            next.filter(|_| failure.elsewhere)
+        }
+    };
     let tries = encoded(&tries);
     let exchange = Exchange { tries: &tries, ..exchange };
     if let Some(Next { position, after_ms }) = next {

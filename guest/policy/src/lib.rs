@@ -16,6 +16,7 @@ mod calendar;
 mod catalogue;
 mod claim;
 mod config;
+mod context;
 mod digits;
 mod endpoint;
 mod estimate;

@@ -51,6 +51,9 @@ pub enum Refusal {
     // What the model does not take.
     Unsupported { param: &'static str, instead: Option<&'static str> },
     UnsupportedValue { param: Param, value: String },
+    // What the model's context does not hold: as estimated, or as its provider says.
+    ContextExceeded { window: u64, input: u64, output: Option<u64> },
+    ContextRefused { window: u64 },
     // What the ledger says.
     RateLimited { unit: Unit, limit: String, retry_after_ms: u64 },
     NeverFits { unit: Unit, limit: String },
@@ -112,6 +115,9 @@ impl Refusal {
             Self::NoChoice { .. } | Self::Invalid { .. } => (400, INVALID, "invalid_value"),
             Self::Unsupported { .. } => (400, INVALID, "unsupported_parameter"),
             Self::UnsupportedValue { .. } => (400, INVALID, "unsupported_value"),
+            Self::ContextExceeded { .. } | Self::ContextRefused { .. } => {
+                (400, INVALID, "context_length_exceeded")
+            }
             Self::RateLimited { unit, .. } | Self::NeverFits { unit, .. } => {
                 (429, unit_name(*unit), "rate_limit_exceeded")
             }
@@ -139,6 +145,7 @@ impl Refusal {
     fn param(&self) -> Option<&str> {
         match self {
             Self::UnknownModel(_) | Self::WrongEndpoint { .. } | Self::NoRoute(_) => Some("model"),
+            Self::ContextExceeded { .. } | Self::ContextRefused { .. } => Some("messages"),
             Self::DuplicateKey(key) | Self::FoldedKey { key, .. } => Some(key),
             Self::Missing(param)
             | Self::WrongType { param, .. }
@@ -233,6 +240,19 @@ impl Refusal {
             Self::UnsupportedValue { param, value } => {
                 format!("Unsupported value: '{param}' does not support {value} with this model.")
             }
+            Self::ContextExceeded { window, input, output: None } => format!(
+                "This model's maximum context length is {window} tokens. However, your messages resulted in {input} \
+                 tokens. Please reduce the length of the messages."
+            ),
+            Self::ContextExceeded { window, input, output: Some(output) } => format!(
+                "This model's maximum context length is {window} tokens. However, you requested {} tokens ({input} in \
+                 the messages, {output} in the completion). Please reduce the length of the messages or completion.",
+                input.saturating_add(*output)
+            ),
+            Self::ContextRefused { window } => format!(
+                "This model's maximum context length is {window} tokens. However, your messages resulted in more tokens. \
+                 Please reduce the length of the messages."
+            ),
             Self::RateLimited { limit, retry_after_ms, .. } => {
                 format!("Rate limit reached: {limit}. Please try again in {}.", wait(*retry_after_ms))
             }

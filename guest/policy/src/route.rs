@@ -31,7 +31,7 @@ pub fn plan(config: &Config, model: u32, facts: &Facts<'_>) -> Vec<Step> {
     let mut targets: Vec<(u32, &Target)> = (0..).zip(&found.targets).collect();
     targets.retain(|target| fits(&target));
     sort(found, &mut targets, facts);
-    targets.into_iter().map(|(target, _)| Step { model, target }).collect()
+    targets.into_iter().map(|(target, _)| Step { model, target, change: None, spare: false }).collect()
 }
 
 fn sort(model: &Model, targets: &mut Vec<(u32, &Target)>, facts: &Facts<'_>) {

@@ -30,7 +30,7 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
             held(&exchange, &price)
         }
         _ => {
-            let input = Counts { input: exchange.input_estimate, estimated: true, ..Counts::default() };
+            let input = Counts { input: sent(&exchange, &parties), estimated: true, ..Counts::default() };
             charged(&parties, input)
         }
     };
@@ -56,7 +56,12 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
 }
 
 fn answered(exchange: &Exchange<'_>, parties: &Parties<'_>, tally: &Tally) -> (Counts, Amounts) {
-    charged(parties, tally.counts(exchange.input_estimate, exchange.kind.writes()))
+    charged(parties, tally.counts(sent(exchange, parties), exchange.kind.writes()))
+}
+
+/// About how many input tokens were sent.
+fn sent(exchange: &Exchange<'_>, parties: &Parties<'_>) -> u64 {
+    parties.step.change.map_or(exchange.input_estimate, |change| change.input)
 }
 
 fn charged(parties: &Parties<'_>, counts: Counts) -> (Counts, Amounts) {

@@ -8,12 +8,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::{Amounts, Caller};
 use crate::config::{Config, Model, Target};
+use crate::context::Change;
 use crate::endpoint::{Endpoint, Kind};
 use crate::meter::{Meter, Tally};
 use crate::money::Price;
@@ -95,6 +97,10 @@ pub struct Exchange<'a> {
 pub struct Step {
     pub model: u32,
     pub target: u32,
+    /// How the conversation is made shorter for it, if it is.
+    pub change: Option<Change>,
+    /// Whether it is only for a conversation that an upstream did not take as it was. Such steps follow all others.
+    pub spare: bool,
 }
 
 impl Step {
@@ -118,13 +124,16 @@ pub struct Parties<'c> {
     pub caller: Cow<'c, Caller>,
     pub model: &'c Model,
     pub target: &'c Target,
+    /// The step that was tried last.
+    pub step: Step,
 }
 
 impl Exchange<'_> {
     /// Looks the indices up.
     pub fn parties<'c>(&self, config: &'c Config) -> Result<Parties<'c>, BadTicket> {
         let model = config.model(self.model).ok_or(BadTicket)?;
-        Ok(Parties { caller: self.caller(config)?, model, target: self.step(self.target)?.target(config)? })
+        let step = self.step(self.target)?;
+        Ok(Parties { caller: self.caller(config)?, model, target: step.target(config)?, step })
     }
 
     /// The step at a position.
@@ -133,10 +142,24 @@ impl Exchange<'_> {
         usize::try_from(position).ok().and_then(|position| steps.get(position)).copied().ok_or(BadTicket)
     }
 
-    /// How many positions there are.
-    pub fn positions(&self) -> Result<u32, BadTicket> {
+    /// The positions among which the one that was tried last has its place: all spare ones, or all others.
+    pub fn positions(&self) -> Result<Range<u32>, BadTicket> {
         let steps: Vec<Step> = read(self.plan)?;
-        u32::try_from(steps.len()).map_err(|_| BadTicket)
+        let count = u32::try_from(steps.len()).map_err(|_| BadTicket)?;
+        let first_spare =
+            steps.iter().position(|step| step.spare).and_then(|index| u32::try_from(index).ok());
+        let first_spare = first_spare.unwrap_or(count);
+        Ok(if self.target < first_spare { 0..first_spare } else { first_spare..count })
+    }
+
+    /// The spare position that takes the place of this one, if there is any: the same target where it can be.
+    pub fn spare_for(&self, position: u32) -> Result<Option<u32>, BadTicket> {
+        let steps: Vec<Step> = read(self.plan)?;
+        let own = self.step(position)?;
+        let mut spares = (0..).zip(&steps).filter(|(_, step)| step.spare && !own.spare);
+        let first = spares.clone().next();
+        let same = spares.find(|(_, step)| (step.model, step.target) == (own.model, own.target));
+        Ok(same.or(first).map(|(position, _)| position))
     }
 
     /// What came of the targets so far.
@@ -165,7 +188,7 @@ impl Exchange<'_> {
 }
 
 /// Changes with the layout of what follows it.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Version and fingerprint.
 const PREFIX: usize = 1 + size_of::<u64>();

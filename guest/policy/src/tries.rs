@@ -8,6 +8,8 @@
 //! so far, plus a random part of up to a quarter of it, at most `max_backoff`: 2 to 2.5 s, then 4 to 5 s, then 8 to
 //! 10 s. Where the provider said how long to wait (`retry-after-ms`, `retry-after`), that is the wait, exactly.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Retry;
@@ -22,9 +24,9 @@ const FREE_RETRIES: u64 = 3;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
     /// One bit for each that was sent to.
-    sent: u64,
+    sent: u128,
     /// One bit for each whose breaker is open.
-    shut: u64,
+    shut: u128,
     /// The shortest time one of them stays so, in milliseconds.
     pub opens_in_ms: Option<u64>,
     /// Instants before which a target asked to be left alone: position, milliseconds since the epoch.
@@ -57,8 +59,9 @@ impl Tries {
         self.opens_in_ms = Some(self.opens_in_ms.map_or(for_ms, |known| known.min(for_ms)));
     }
 
-    /// Where to go on after this attempt. `again` tells whether the same targets may be tried once more.
-    pub fn next(&self, retry: &Retry, positions: u32, attempt: &Attempt, again: bool) -> Option<Next> {
+    /// Where among these positions to go on after this attempt. `again` tells whether the same targets may be tried
+    /// once more.
+    pub fn next(&self, retry: &Retry, positions: Range<u32>, attempt: &Attempt, again: bool) -> Option<Next> {
         // A first try is no extra load, whichever target it goes to.
         let may_send =
             attempt.number == 0 || (attempt.number < retry.attempts && has_room(retry, attempt.load));
@@ -66,10 +69,10 @@ impl Tries {
             return None;
         }
         let open = |position: &u32| self.shut & bit(*position) == 0;
-        if let Some(position) = (0..positions).filter(open).find(|position| !self.has_sent(*position)) {
+        if let Some(position) = positions.clone().filter(open).find(|position| !self.has_sent(*position)) {
             return Some(Next { position, after_ms: 0 });
         }
-        let position = (0..positions).find(open).filter(|_| again)?;
+        let position = positions.clone().find(open).filter(|_| again)?;
         let asked =
             self.asked.iter().find(|(known, _)| *known == position).map_or(0, |(_, until_ms)| *until_ms);
         let after_ms = match asked.saturating_sub(attempt.now_ms) {
@@ -96,8 +99,8 @@ fn backoff(retry: &Retry, attempt: &Attempt) -> u64 {
     wait.saturating_add(jitter).min(retry.max_backoff_ms)
 }
 
-fn bit(position: u32) -> u64 {
-    1_u64.checked_shl(position).unwrap_or(0)
+fn bit(position: u32) -> u128 {
+    1_u128.checked_shl(position).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -165,7 +168,7 @@ mod tests {
                     }
                     _ => tries.shut(position, time.unwrap_or(0)),
                 }
-                let Some(next) = tries.next(&retry, positions, &attempt(number, QUIET), true) else {
+                let Some(next) = tries.next(&retry, 0..positions, &attempt(number, QUIET), true) else {
                     prop_assert!(steps <= positions + attempts);
                     return Ok(());
                 };

@@ -5,6 +5,7 @@
 //! and a price, every key a digest of its own, every path is a key or a scope, every budget has the currency of all
 //! it may meet.
 
+mod context;
 mod failure;
 mod keys;
 mod limits;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use tollgate_document::{Problems, Section, parse};
 
+pub use self::context::Overflow;
 pub use self::failure::Retry;
 pub use self::keys::{Key, no_model};
 pub use self::limits::{Allowed, MOST_TAGS, clashes, is_tag};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::context::{self, Context};
 use super::parameters::{self, Parameters};
 use super::routes::{self, By, HeaderConditions, Route, When};
 use super::value::price;
@@ -25,6 +26,8 @@ pub struct Model {
     pub route: Route,
     /// What it does not take.
     pub parameters: Parameters,
+    /// How long a conversation can be; none: as long as the provider takes it.
+    pub context: Option<Context>,
 }
 
 /// One place where a model can be sent.
@@ -65,8 +68,18 @@ impl Model {
 /// not a second problem.
 pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;
 
-const FIELDS: [&str; 8] =
-    ["name", "targets", "price", "max_output_tokens", "endpoints", "route", "regions", "parameters"];
+const FIELDS: [&str; 10] = [
+    "name",
+    "targets",
+    "price",
+    "max_output_tokens",
+    "endpoints",
+    "route",
+    "regions",
+    "parameters",
+    "context_window",
+    "context_overflow",
+];
 
 /// So many targets a model can have: a ticket has a bit for each.
 const MOST_TARGETS: usize = 64;
@@ -87,6 +100,7 @@ pub fn read<'d>(
     const NONE: &str = "there is no model: add a `[[models]]` table";
     let mut models = Vec::new();
     let mut declared = Declared::new();
+    let mut contexts = Vec::new();
     let Some(list) = root.get("models") else {
         problems.add("models", None, NONE);
         return (models, declared);
@@ -100,11 +114,14 @@ pub fn read<'d>(
         section.only(&FIELDS, problems);
         let name = name(&section, &declared, problems);
         let model = model(&section, name, &mut upstreams, problems);
+        let context = context::read(&section, problems);
+        contexts.extend(model.as_ref().and(context).map(|context| (models.len(), context)));
         if let Some(name) = name {
             declared.insert(name, model.as_ref().and(u32::try_from(models.len()).ok()));
         }
         models.extend(model);
     }
+    context::resolve(contexts, &declared, &mut models, problems);
     (models, declared)
 }
 
@@ -191,6 +208,7 @@ fn model(
         endpoints: endpoints?,
         route,
         parameters,
+        context: None,
     };
     sound.then_some(model)
 }

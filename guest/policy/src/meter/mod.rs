@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::find::until;
 use self::lines::{Lines, Step};
 use self::scanner::{Choices, Scanner};
 use self::usage::Tokens;

@@ -16,13 +16,16 @@ mod walk;
 
 use std::borrow::Cow;
 
+use serde::de::DeserializeSeed;
+
 use self::fields::{Fields, Options};
 pub use self::number::{Number, Thousandths};
 pub use self::schema::{Type, parameter};
 pub use self::walk::MOST_DEPTH;
+use self::walk::Walk;
 use crate::config::Parameters;
 use crate::endpoint::Kind;
-use crate::estimate::{self, MOST_OUTPUT};
+use crate::estimate::{self, MOST_OUTPUT, Text};
 use crate::message::Edit;
 use crate::refusal::Refusal;
 
@@ -110,6 +113,11 @@ impl<'b> Request<'b> {
         })
     }
 
+    /// The most output tokens that the client asks for, for each answer.
+    pub fn asked_output(&self) -> Option<u64> {
+        self.max_output_tokens
+    }
+
     /// Whether it wants server-sent events.
     pub fn streams(&self) -> bool {
         self.stream.is_some()
@@ -132,6 +140,16 @@ impl<'b> Request<'b> {
         edits.sort_by_key(|edit| (edit.start, edit.end));
         edits
     }
+}
+
+/// The text of a part of a body that was read, which is JSON.
+pub fn text_of(part: &str) -> Text {
+    let mut walk = Walk::new(part);
+    let mut json = serde_json::Deserializer::from_str(part);
+    json.disable_recursion_limit();
+    // There is nothing to refuse that was not refused before.
+    let _ = walk.any().deserialize(&mut json);
+    walk.text
 }
 
 impl Span {

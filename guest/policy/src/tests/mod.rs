@@ -3,6 +3,7 @@
 mod adapted;
 mod broken;
 mod exchange;
+mod overflow;
 mod properties;
 mod refused;
 mod stored;
