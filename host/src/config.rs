@@ -1,17 +1,19 @@
 //! The shell's part of the configuration file, into types that cannot be wrong: `[server]`, `[upstreams]`,
-//! `[ledger]` and `[admin]`.
+//! `[ledger]`, `[admin]` and the `file` of `[prices]`.
 //!
 //! The policy's tables are not read here. Secrets are references to the environment and are looked up last, so
 //! that a file can be checked on a machine that has none.
 
 mod admin;
 mod ledger;
+mod prices;
 mod server;
 mod upstream;
 mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tollgate_document::{Problem, Problems, Section, parse};
@@ -41,6 +43,8 @@ pub struct Config {
     pub lease: Duration,
     /// `[admin]`; none: there is no listener for operators.
     pub admin: Option<AdminSettings>,
+    /// `file` of `[prices]`: a price list, whose text the policy gets.
+    pub prices: Option<PathBuf>,
 }
 
 /// What the environment holds for a configuration. `Debug` shows none of it.
@@ -74,8 +78,9 @@ impl Config {
         let ledger = ledger::read(&root, &mut problems);
         let lease = ledger::read_lease(&root, &mut problems);
         let admin = admin::read(&root, &mut problems);
+        let prices = prices::read(&root, &mut problems);
         if problems.is_empty() {
-            Ok(Self { server, upstreams, ledger, lease, admin })
+            Ok(Self { server, upstreams, ledger, lease, admin, prices })
         } else {
             Err(problems.into_sorted())
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use tollgate_document::Problem;
 use tollgate_ledger::{Condition, Store};
 
 pub use self::builder::{Builder, Loaded};
@@ -19,7 +20,7 @@ use crate::body::Body;
 use crate::books::Books;
 use crate::config::Config;
 use crate::exchange::{self, Exchange, Failure};
-use crate::generation::{Environment, Generation, NotLoaded};
+use crate::generation::{Environment, Files, Generation, NotLoaded};
 use crate::keyring::Keyring;
 use crate::load::Load;
 use crate::policy::{Component, Engine, LoadError};
@@ -56,6 +57,7 @@ pub(crate) struct Shell {
     engine: Engine,
     source: PolicySource,
     environment: Environment,
+    files: Files,
     pub store: Arc<dyn Store>,
     pub keyring: Keyring,
     pub books: Books,
@@ -87,7 +89,8 @@ impl Gateway {
     pub fn reload(&self, config: &str) -> Result<(), NotLoaded> {
         let component = component(&self.shell.engine, &self.shell.source)?;
         let before = self.shell.generation();
-        let (generation, _) = Generation::load(config, component, &self.shell.environment, Some(&before))?;
+        let Shell { environment, files, .. } = &*self.shell;
+        let (generation, _) = Generation::load(config, component, environment, files, Some(&before))?;
         *self.shell.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
         Ok(())
     }
@@ -95,6 +98,11 @@ impl Gateway {
     /// The shell's part of the configuration in force.
     pub fn config(&self) -> Config {
         self.shell.generation().config.clone()
+    }
+
+    /// What an operator should know of the configuration in force although nothing is wrong with it.
+    pub fn notes(&self) -> Vec<Problem> {
+        self.shell.generation().policy.notes().to_vec()
     }
 
     /// The time as the gateway tells it, in milliseconds since the epoch.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -13,6 +14,9 @@ use crate::upstream::Upstream;
 
 /// Where variables are looked up.
 pub(crate) type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How a file that a configuration names is read.
+pub(crate) type Files = Arc<dyn Fn(&Path) -> std::io::Result<String> + Send + Sync>;
 
 /// Why a configuration is not in force.
 #[derive(Debug)]
@@ -28,21 +32,18 @@ impl fmt::Display for NotLoaded {
         match self {
             Self::Policy(cause) => write!(f, "the policy component cannot be used: {cause}"),
             Self::Problems(problems) => {
-                for (index, problem) in problems.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "\n" };
-                    write!(f, "{separator}")?;
-                    if let Some(line) = problem.line {
-                        write!(f, "line {line}: ")?;
-                    }
-                    if !problem.at.is_empty() {
-                        write!(f, "{}: ", problem.at)?;
-                    }
-                    f.write_str(&problem.message)?;
-                }
-                Ok(())
+                f.write_str(&problems.iter().map(told).collect::<Vec<_>>().join("\n"))
             }
         }
     }
+}
+
+/// A problem, or a note, in one line: `line 7: models[0].price: what is wrong`.
+#[must_use]
+pub fn told(problem: &Problem) -> String {
+    let line = problem.line.map_or_else(String::new, |line| format!("line {line}: "));
+    let place = if problem.at.is_empty() { String::new() } else { format!("{}: ", problem.at) };
+    line + &place + &problem.message
 }
 
 impl std::error::Error for NotLoaded {}
@@ -70,6 +71,7 @@ impl Generation {
         text: &str,
         component: Component,
         environment: &Environment,
+        files: &Files,
         before: Option<&Self>,
     ) -> Result<(Self, Secrets), NotLoaded> {
         let shell = Config::read(text);
@@ -79,8 +81,12 @@ impl Generation {
             Err(_) => declared_upstreams(text),
         };
         let tables = SHELL_TABLES.iter().map(|table| (*table).to_owned()).collect();
-        let policy = Policy::load(component, text.to_owned(), tables, names);
         let mut problems = Vec::new();
+        let catalogue = declared_prices(text).and_then(|file| {
+            let wrong = |cause| unread(&file, &cause);
+            files(&file).map_err(|cause| problems.push(wrong(cause))).ok()
+        });
+        let policy = Policy::load(component, text.to_owned(), tables, names, catalogue);
         let secrets = match &shell {
             Ok(config) => config.secrets(&**environment).unwrap_or_else(|missing| {
                 problems.extend(missing);
@@ -150,6 +156,19 @@ fn declared_upstreams(text: &str) -> Vec<String> {
     let Ok(document) = tollgate_document::parse(text) else { return Vec::new() };
     let table = document.get_ref().get("upstreams").and_then(|value| value.get_ref().as_table());
     table.map_or_else(Vec::new, |table| table.keys().map(|name| name.get_ref().to_string()).collect())
+}
+
+/// The price list that a configuration names, whatever else is wrong with it.
+pub(crate) fn declared_prices(text: &str) -> Option<PathBuf> {
+    let document = tollgate_document::parse(text).ok()?;
+    let table = document.get_ref().get("prices")?.get_ref().as_table()?;
+    let file = table.get("file")?.get_ref().as_str()?;
+    (!file.is_empty()).then(|| file.into())
+}
+
+fn unread(file: &Path, cause: &std::io::Error) -> Problem {
+    let message = format!("{} cannot be read ({cause}): name a price list that is there", file.display());
+    Problem { at: "prices.file".into(), line: None, message }
 }
 
 fn names_of(names: &[String]) -> Result<Vec<HeaderName>, NotLoaded> {

@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use tollgate::NotLoaded;
+use tollgate::litellm::NotACatalogue;
 
 use crate::cli::keys::Keys;
 use crate::cli::ledger::Ledger;
+use crate::cli::prices::Prices;
 use crate::cli::serve::Serve;
 
 /// An exchange makes some hundred small allocations; the system's allocator takes twice as long for them.
@@ -19,6 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A bad configuration: EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
+
+/// A file that is not what it should be: EX_DATAERR of sysexits.h.
+const BAD_DATA: u8 = 65;
 
 /// A gateway for LLM APIs whose policy is one sandboxed component.
 #[derive(Parser)]
@@ -45,6 +50,11 @@ enum Action {
         #[command(subcommand)]
         action: Keys,
     },
+    /// Prices of models.
+    Prices {
+        #[command(subcommand)]
+        action: Prices,
+    },
     /// The rows of the books.
     Ledger {
         #[command(subcommand)]
@@ -56,16 +66,21 @@ fn main() -> ExitCode {
     let outcome = match Command::parse().action {
         Action::Serve(serve) => cli::serve::run(&serve),
         Action::Check { file, policy } => {
-            cli::load(&file, policy).and_then(|_| cli::print(&format!("{}: no problems\n", file.display())))
+            cli::load(&file, policy).and_then(|loaded| cli::print(&cli::checked(&file, loaded.notes())))
         }
         Action::Keys { action } => tool(cli::keys::run(action)),
+        Action::Prices { action } => cli::prices::run(&action),
         Action::Ledger { action } => tool(cli::ledger::run(action)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::from(if error.is::<NotLoaded>() { BAD_CONFIGURATION } else { 1 })
+            ExitCode::from(match error {
+                error if error.is::<NotLoaded>() => BAD_CONFIGURATION,
+                error if error.is::<NotACatalogue>() => BAD_DATA,
+                _ => 1,
+            })
         }
     }
 }

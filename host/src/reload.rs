@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tollgate_document::Problem;
 
 use crate::config::Config;
 use crate::gateway::{Gateway, PolicySource};
+use crate::generation::{declared_prices, told};
 
 /// How often files are looked at. Polling sees what file events miss: a swapped symlink, a network mount.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -14,6 +16,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// The files of a configuration, as they were when they were looked at last.
 pub struct Watch {
     config: PathBuf,
+    policy: Option<PathBuf>,
     files: Vec<PathBuf>,
     seen: Vec<Option<(SystemTime, u64)>>,
     hangup: Signal,
@@ -26,12 +29,26 @@ impl Watch {
     /// # Errors
     /// When the process cannot listen for SIGHUP.
     pub fn begin(config: &Path, policy: &PolicySource) -> std::io::Result<Self> {
-        let mut files = vec![config.to_owned()];
-        if let PolicySource::File(policy) = policy {
-            files.push(policy.clone());
-        }
+        let policy = match policy {
+            PolicySource::File(policy) => Some(policy.clone()),
+            PolicySource::Embedded => None,
+        };
         let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { config: config.to_owned(), seen: stamps(&files), files, hangup })
+        let files = Vec::new();
+        let mut watch = Self { config: config.to_owned(), policy, seen: Vec::new(), files, hangup };
+        watch.look();
+        Ok(watch)
+    }
+
+    /// Looks at every file: the configuration, the policy, and the price list that the configuration names now.
+    fn look(&mut self) {
+        // Each before it is read: a change after that is then seen.
+        self.files = vec![self.config.clone()];
+        self.seen = stamps(&self.files);
+        let prices = std::fs::read_to_string(&self.config).ok().and_then(|text| declared_prices(&text));
+        let others: Vec<_> = self.policy.iter().cloned().chain(prices).collect();
+        self.seen.extend(stamps(&others));
+        self.files.extend(others);
     }
 
     /// Keeps the gateway in step with the files, for ever. A configuration with a problem is not put in force, and
@@ -46,7 +63,7 @@ impl Watch {
                     }
                 }
             }
-            self.seen = stamps(&self.files);
+            self.look();
             reload(&gateway, &self.config);
         }
     }
@@ -64,6 +81,7 @@ fn reload(gateway: &Gateway, config: &Path) {
     match gateway.reload(&text) {
         Ok(()) => {
             tracing::info!(file = %config.display(), "reloaded");
+            tell(&gateway.notes());
             let after = gateway.config();
             let of_start = |config: &Config| {
                 let server = &config.server;
@@ -80,6 +98,13 @@ fn reload(gateway: &Gateway, config: &Path) {
         Err(cause) => {
             tracing::error!(file = %config.display(), %cause, "not reloaded: the configuration before stays in force");
         }
+    }
+}
+
+/// Tells what an operator should know of although nothing is wrong with it.
+pub fn tell(notes: &[Problem]) {
+    for note in notes {
+        tracing::warn!("{}", told(note));
     }
 }
 
@@ -107,6 +132,41 @@ mod tests {
         )
     }
 
+    /// Waits until a watched gateway is in the state that is looked for.
+    async fn seen(gateway: &Gateway, watch: Watch, is_there: impl Fn() -> bool) {
+        let kept = tokio::spawn(watch.keep(gateway.clone()));
+        let changed = async {
+            while !is_there() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), changed).await.unwrap();
+        kept.abort();
+    }
+
+    #[tokio::test]
+    async fn a_price_list_is_watched_too_and_a_broken_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, prices) = (folder.path().join("tollgate.toml"), folder.path().join("prices.json"));
+        let unknown = "price = { catalogue = \"a/b\" }";
+        let table = format!("[prices]\nunknown = \"free\"\nfile = \"{}\"\n", prices.display());
+        std::fs::write(&file, table + &config("16MiB").replace("price = \"free\"", unknown)).unwrap();
+        let entry = "{\"provider\":\"a\",\"model\":\"b\",\"currency\":\"JPY\",\"source\":\"s\",\"since\":\"2026-01-31\",\
+                     \"input\":\"1\",\"output\":\"1\"}";
+        std::fs::write(&prices, format!("{{\"prices\":[{entry}]}}")).unwrap();
+        let watch = || Watch::begin(&file, &PolicySource::Embedded).unwrap();
+        let first = watch();
+        let gateway = Gateway::builder(std::fs::read_to_string(&file).unwrap()).build().unwrap();
+        assert_eq!(gateway.notes().len(), 0);
+        std::fs::write(&prices, "broken").unwrap();
+        assert!(gateway.reload(&std::fs::read_to_string(&file).unwrap()).is_err());
+        std::fs::write(&prices, "{\"prices\":[]}").unwrap();
+        seen(&gateway, first, || gateway.notes().len() == 1).await;
+        let second = watch();
+        std::fs::write(&prices, format!("{{\"prices\":[{entry}] }}")).unwrap();
+        seen(&gateway, second, || gateway.notes().is_empty()).await;
+    }
+
     #[tokio::test]
     async fn a_change_between_the_reading_and_the_watching_is_seen() {
         let folder = tempfile::tempdir().unwrap();
@@ -115,13 +175,6 @@ mod tests {
         let watch = Watch::begin(&file, &PolicySource::Embedded).unwrap();
         let gateway = Gateway::builder(std::fs::read_to_string(&file).unwrap()).build().unwrap();
         std::fs::write(&file, config("9MiB")).unwrap();
-        let kept = tokio::spawn(watch.keep(gateway.clone()));
-        let changed = async {
-            while gateway.config().server.body_limit != 9 << 20 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), changed).await.unwrap();
-        kept.abort();
+        seen(&gateway, watch, || gateway.config().server.body_limit == 9 << 20).await;
     }
 }

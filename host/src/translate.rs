@@ -131,6 +131,7 @@ pub(crate) fn entry(request_id: &str, at_ms: u64, usage: wit::Usage) -> Entry {
         upstream_model: usage.upstream_model,
         input_tokens: usage.input_tokens,
         cached_input_tokens: usage.cached_input_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
         output_tokens: usage.output_tokens,
         reasoning_tokens: usage.reasoning_tokens,
         estimated: usage.estimated,
@@ -139,7 +140,11 @@ pub(crate) fn entry(request_id: &str, at_ms: u64, usage: wit::Usage) -> Entry {
         price: Price {
             input: usage.price.input,
             cached_input: usage.price.cached_input,
+            cache_write: usage.price.cache_write,
             output: usage.price.output,
+            reasoning: usage.price.reasoning,
+            since_ms: usage.price.since_ms,
+            source: usage.price.source,
         },
         ..Entry::default()
     }

@@ -114,7 +114,10 @@ def test_every_exchange_has_a_row_with_what_it_cost(desk, name):
     assert (first["key"], first["upstream"], first["upstream_model"]) == (name, "loopback", "dear")
     assert (first["input_tokens"], first["output_tokens"], first["estimated"]) == (12, 5, False)
     assert (first["charge"], first["currency"], first["outcome"]) == (HALF_A_YEN, "JPY", "completed")
-    assert first["price"] == {"input": 0, "cached_input": 0, "output": 100_000_000_000}
+    assert first["price"] == {
+        "input": 0, "cached_input": 0, "cache_write": 0, "output": 100_000_000_000, "reasoning": 100_000_000_000,
+        "since_ms": None, "source": None,
+    }
     assert second["charge"] == 80_000
     # conservation: what the budget has used is the sum of the rows.
     (budget,) = desk.get(at(LIMITS, name)).value["data"]

@@ -68,7 +68,8 @@ pub fn now<T>(mut pending: Pending<'_, T>) -> T {
 /// A row of the policy, for the ledger.
 pub fn entry(request_id: &str, at_ms: u64, usage: &Usage, outcome: Outcome) -> Arc<Entry> {
     let usage = usage.clone();
-    let message::Price { input, cached_input, output } = usage.price;
+    let message::Price { input, cached_input, cache_write, output, reasoning, since_ms, source } =
+        usage.price;
     Arc::new(Entry {
         request_id: request_id.to_owned(),
         at_ms,
@@ -78,12 +79,13 @@ pub fn entry(request_id: &str, at_ms: u64, usage: &Usage, outcome: Outcome) -> A
         upstream_model: usage.upstream_model,
         input_tokens: usage.input_tokens,
         cached_input_tokens: usage.cached_input_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
         output_tokens: usage.output_tokens,
         reasoning_tokens: usage.reasoning_tokens,
         estimated: usage.estimated,
         charge: usage.charge,
         currency: usage.currency,
-        price: Price { input, cached_input, output },
+        price: Price { input, cached_input, cache_write, output, reasoning, since_ms, source },
         outcome,
         ..Entry::default()
     })

@@ -36,7 +36,8 @@ impl Components {
 impl Load for Components {
     fn load(&self, settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
         let (tables, upstreams) = (settings.shell_tables.clone(), settings.upstreams.clone());
-        match Warm::load(self.component.clone(), settings.config.to_owned(), tables, upstreams) {
+        let (config, catalogue) = (settings.config.to_owned(), settings.catalogue.map(str::to_owned));
+        match Warm::load(self.component.clone(), config, tables, upstreams, catalogue) {
             Ok(warm) => {
                 let names = warm.headers();
                 let headers = Headers {
@@ -46,8 +47,9 @@ impl Load for Components {
                     relay: names.relay.clone(),
                 };
                 let wants_latencies = warm.wants_latencies();
+                let notes = warm.notes().to_vec();
                 let policy = Box::new(Called { warm: Arc::new(warm), fresh: self.fresh });
-                Ok(Loaded { policy, headers, wants_latencies })
+                Ok(Loaded { policy, headers, wants_latencies, notes })
             }
             Err(Refused::Problems(problems)) => Err(problems),
             Err(Refused::Broken(broken)) => panic!("the component did not load: {broken}"),
@@ -279,6 +281,7 @@ pub fn usage(usage: wit::Usage) -> Usage {
         upstream_model: usage.upstream_model,
         input_tokens: usage.input_tokens,
         cached_input_tokens: usage.cached_input_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
         output_tokens: usage.output_tokens,
         reasoning_tokens: usage.reasoning_tokens,
         estimated: usage.estimated,
@@ -287,7 +290,11 @@ pub fn usage(usage: wit::Usage) -> Usage {
         price: Price {
             input: usage.price.input,
             cached_input: usage.price.cached_input,
+            cache_write: usage.price.cache_write,
             output: usage.price.output,
+            reasoning: usage.price.reasoning,
+            since_ms: usage.price.since_ms,
+            source: usage.price.source,
         },
     }
 }

@@ -59,9 +59,13 @@ impl Driver for Host {
         let random = vector.random;
         let waits = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&waits);
+        let catalogue = vector.catalogue.as_ref().map(serde_json::Value::to_string);
         let gateway = Gateway::builder(provider.place(&config))
             .policy(PolicySource::Embedded)
             .store(store)
+            .files(move |file| {
+                catalogue.clone().ok_or_else(|| std::io::Error::other(format!("no {}", file.display())))
+            })
             .clock(move || now)
             .request_ids(|| REQUEST_ID.to_owned())
             .random(move || random)
@@ -80,7 +84,8 @@ impl Driver for Host {
             }
             Err(error) => panic!("{error}"),
         };
-        let Some(request) = &vector.request else { return Outcome::default() };
+        let notes: Vec<String> = gateway.notes().iter().map(problem_line).collect();
+        let Some(request) = &vector.request else { return Outcome { notes, ..Outcome::default() } };
 
         self.records.forget();
         let running = Running::start(&self.runtime, gateway);
@@ -90,6 +95,7 @@ impl Driver for Host {
         let granted = record.usage.is_some();
         Outcome {
             problems: Vec::new(),
+            notes,
             client,
             upstream: provider.finish(),
             ledger: books::cells(&memory, now),

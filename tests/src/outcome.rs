@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tollgate_policy::message::{Header, Price, Problem, Usage};
 
 use crate::body::{self, Body};
+use crate::instant::Instant;
 use crate::vector::{Vector, headers};
 
 /// What came of one vector.
@@ -17,6 +18,8 @@ use crate::vector::{Vector, headers};
 pub struct Outcome {
     /// The configuration's problems, where it was refused.
     pub problems: Vec<String>,
+    /// What an operator should know of it, where it was not.
+    pub notes: Vec<String>,
     /// What the client received.
     pub client: Option<Received>,
     /// What the upstreams received, in order.
@@ -75,6 +78,8 @@ pub struct Cell {
 pub struct Expected {
     #[serde(default)]
     problems: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
     client: Option<ExpectedReceived>,
     #[serde(default)]
     upstream: Vec<ExpectedSent>,
@@ -121,6 +126,8 @@ struct ExpectedUsage {
     #[serde(default)]
     cached_input_tokens: u64,
     #[serde(default)]
+    cache_write_tokens: u64,
+    #[serde(default)]
     output_tokens: u64,
     #[serde(default)]
     reasoning_tokens: u64,
@@ -132,12 +139,17 @@ struct ExpectedUsage {
     price: ExpectedPrice,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// A price. What is not written follows from input and output, as in a configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectedPrice {
     input: u64,
-    cached_input: u64,
+    cached_input: Option<u64>,
+    cache_write: Option<u64>,
     output: u64,
+    reasoning: Option<u64>,
+    since: Option<Instant>,
+    source: Option<String>,
 }
 
 impl Expected {
@@ -157,6 +169,7 @@ impl Expected {
         };
         Outcome {
             problems: self.problems,
+            notes: self.notes,
             client,
             upstream: self.upstream.into_iter().map(sent).collect(),
             ledger: self.ledger,
@@ -176,6 +189,7 @@ impl From<ExpectedUsage> for Usage {
             upstream_model: usage.upstream_model,
             input_tokens: usage.input_tokens,
             cached_input_tokens: usage.cached_input_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
             output_tokens: usage.output_tokens,
             reasoning_tokens: usage.reasoning_tokens,
             estimated: usage.estimated,
@@ -187,8 +201,17 @@ impl From<ExpectedUsage> for Usage {
 }
 
 impl From<ExpectedPrice> for Price {
-    fn from(ExpectedPrice { input, cached_input, output }: ExpectedPrice) -> Self {
-        Self { input, cached_input, output }
+    fn from(price: ExpectedPrice) -> Self {
+        let ExpectedPrice { input, output, since, source, .. } = price;
+        Self {
+            input,
+            cached_input: price.cached_input.unwrap_or(input),
+            cache_write: price.cache_write.unwrap_or(input),
+            output,
+            reasoning: price.reasoning.unwrap_or(output),
+            since_ms: since.map(|since| since.ms),
+            source,
+        }
     }
 }
 
@@ -210,6 +233,9 @@ impl Outcome {
         let mut fields = Vec::new();
         if !self.problems.is_empty() {
             fields.push(format!("\"problems\": {}", lines(&self.problems, "    ")));
+        }
+        if !self.notes.is_empty() {
+            fields.push(format!("\"notes\": {}", lines(&self.notes, "    ")));
         }
         if let Some(client) = &self.client {
             fields.push(format!("\"client\": {}", client.write(&last_answer(vector))));
@@ -290,6 +316,7 @@ fn write_usage(usage: &Usage) -> String {
     for (name, count) in [
         ("input_tokens", usage.input_tokens),
         ("cached_input_tokens", usage.cached_input_tokens),
+        ("cache_write_tokens", usage.cache_write_tokens),
         ("output_tokens", usage.output_tokens),
         ("reasoning_tokens", usage.reasoning_tokens),
     ] {
@@ -301,12 +328,26 @@ fn write_usage(usage: &Usage) -> String {
         out.push_str("\"estimated\": true, ");
     }
     let _ = write!(out, "\"charge\": {}, \"currency\": {}", usage.charge, text(&usage.currency));
-    let Price { input, cached_input, output } = usage.price;
     if usage.price != Price::default() {
-        let price = format!("\"input\": {input}, \"cached_input\": {cached_input}, \"output\": {output}");
-        let _ = write!(out, ",\n      \"price\": {{ {price} }}");
+        let _ = write!(out, ",\n      \"price\": {}", write_price(&usage.price));
     }
     out + "\n    }"
+}
+
+fn write_price(price: &Price) -> String {
+    let Price { input, cached_input, cache_write, output, reasoning, since_ms, source } = price;
+    let mut fields = vec![("input", input.to_string()), ("cached_input", cached_input.to_string())];
+    if cache_write != input {
+        fields.push(("cache_write", cache_write.to_string()));
+    }
+    fields.push(("output", output.to_string()));
+    if reasoning != output {
+        fields.push(("reasoning", reasoning.to_string()));
+    }
+    fields.extend(since_ms.map(|ms| ("since", text(&Instant { ms }.to_string()))));
+    fields.extend(source.as_ref().map(|source| ("source", text(source))));
+    let fields: Vec<_> = fields.into_iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+    format!("{{ {} }}", fields.join(", "))
 }
 
 fn header_lines(headers: &[Header], indent: &str) -> String {

@@ -30,6 +30,8 @@ pub struct Loaded {
     pub headers: Headers,
     /// Whether `admit` reads latencies.
     pub wants_latencies: bool,
+    /// What an operator should know of.
+    pub notes: Vec<Problem>,
 }
 
 /// The headers a policy deals with.
@@ -86,8 +88,8 @@ impl Load for Native {
             answer: owned(loaded.answer_headers),
             relay: owned(loaded.relay_headers),
         };
-        let wants_latencies = loaded.wants_latencies;
-        Ok(Loaded { policy: Box::new(loaded.gateway), headers, wants_latencies })
+        let (wants_latencies, notes) = (loaded.wants_latencies, loaded.notes);
+        Ok(Loaded { policy: Box::new(loaded.gateway), headers, wants_latencies, notes })
     }
 }
 
@@ -144,14 +146,15 @@ pub struct Fresh<L>(pub Rc<L>);
 
 impl<L: Load + 'static> Load for Fresh<L> {
     fn load(&self, settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
-        let Loaded { headers, wants_latencies, .. } = self.0.load(settings)?;
+        let loaded = self.0.load(settings)?;
         let policy = Forgetful {
             load: Rc::clone(&self.0),
             config: settings.config.to_owned(),
             shell_tables: settings.shell_tables.clone(),
             upstreams: settings.upstreams.clone(),
+            catalogue: settings.catalogue.map(str::to_owned),
         };
-        Ok(Loaded { policy: Box::new(policy), headers, wants_latencies })
+        Ok(Loaded { policy: Box::new(policy), ..loaded })
     }
 }
 
@@ -160,6 +163,7 @@ struct Forgetful<L> {
     config: String,
     shell_tables: Vec<String>,
     upstreams: Vec<String>,
+    catalogue: Option<String>,
 }
 
 impl<L: Load> Forgetful<L> {
@@ -168,6 +172,7 @@ impl<L: Load> Forgetful<L> {
             config: &self.config,
             shell_tables: self.shell_tables.clone(),
             upstreams: self.upstreams.clone(),
+            catalogue: self.catalogue.as_deref(),
         };
         self.load.load(&settings).expect("what was sound once is sound again").policy
     }

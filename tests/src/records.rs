@@ -75,6 +75,7 @@ fn record(row: &BTreeMap<String, String>) -> Record {
         upstream_model: row.get("gen_ai.response.model").cloned(),
         input_tokens: count("gen_ai.usage.input_tokens"),
         cached_input_tokens: count("gen_ai.usage.cache_read.input_tokens"),
+        cache_write_tokens: count("gen_ai.usage.cache_creation.input_tokens"),
         output_tokens: count("gen_ai.usage.output_tokens"),
         reasoning_tokens: count("gen_ai.usage.reasoning.output_tokens"),
         estimated: text("estimated") == "true",
@@ -83,7 +84,11 @@ fn record(row: &BTreeMap<String, String>) -> Record {
         price: Price {
             input: count("price_input_pico"),
             cached_input: count("price_cached_input_pico"),
+            cache_write: count("price_cache_write_pico"),
             output: count("price_output_pico"),
+            reasoning: count("price_reasoning_pico"),
+            since_ms: row.get("price_since_ms").map(|ms| ms.parse().unwrap()),
+            source: row.get("price_source").cloned(),
         },
     });
     Record { status: text("status").parse().unwrap(), ending: text("outcome").replace('_', "-"), usage }

@@ -8,12 +8,13 @@ use tollgate_policy::message::Settings;
 /// The tables a shell reads itself.
 pub const SHELL_TABLES: [&str; 4] = ["server", "upstreams", "ledger", "admin"];
 
-/// What a policy is loaded with.
-pub fn settings(config: &str) -> Settings<'_> {
+/// What a policy is loaded with: a configuration, and the price list that it names.
+pub fn settings<'a>(config: &'a str, catalogue: Option<&'a str>) -> Settings<'a> {
     Settings {
         config,
         shell_tables: SHELL_TABLES.iter().map(|&table| table.to_owned()).collect(),
         upstreams: upstreams(config),
+        catalogue,
     }
 }
 

@@ -8,7 +8,7 @@ use tollgate_ledger::keys::{self, Kept, Keys};
 use tollgate_policy::message::{Header, Limits, Principal, Priority, Scope};
 
 use crate::books;
-use crate::vector::Instant;
+use crate::instant::Instant;
 
 /// A key in the shell's store.
 #[derive(Clone, Debug, Deserialize)]

@@ -32,9 +32,11 @@ const MOST_MONEY: u64 = 9_000_000_000_000_000;
 /// A settled row is charged what its tokens cost at its price, rounded up once.
 pub fn assert_priced(usage: &Usage) {
     let parts = [
-        (usage.input_tokens - usage.cached_input_tokens, usage.price.input),
+        (usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens, usage.price.input),
         (usage.cached_input_tokens, usage.price.cached_input),
-        (usage.output_tokens, usage.price.output),
+        (usage.cache_write_tokens, usage.price.cache_write),
+        (usage.output_tokens - usage.reasoning_tokens, usage.price.output),
+        (usage.reasoning_tokens, usage.price.reasoning),
     ];
     let pico: u128 = parts.iter().map(|(tokens, price)| u128::from(*tokens) * u128::from(*price)).sum();
     assert_eq!(u128::from(usage.charge), pico.div_ceil(1_000).min(MOST_MONEY.into()), "{usage:?}");

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tollgate_policy::message::{Header, Rule};
 
 use crate::body::Body;
+use crate::instant::Instant;
 use crate::outcome::Expected;
 use crate::stored::Stored;
 
@@ -26,6 +27,9 @@ pub struct Vector {
     pub _why: Option<String>,
     /// The configuration file.
     pub config: Config,
+    /// The price list that it names.
+    #[serde(default)]
+    pub catalogue: Option<serde_json::Value>,
     /// When the exchange happens.
     #[serde(default)]
     pub now: Instant,
@@ -121,51 +125,6 @@ impl Config {
 fn read_shared(name: &str) -> String {
     let path = folder().join("configs").join(format!("{name}.toml"));
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-/// An instant, written as `2026-11-23T12:00:00Z` or with milliseconds.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "String")]
-pub struct Instant {
-    /// Milliseconds since the epoch.
-    pub ms: u64,
-}
-
-impl Default for Instant {
-    /// Noon of a Monday.
-    fn default() -> Self {
-        Self::try_from("2026-11-23T12:00:00Z".to_owned()).unwrap()
-    }
-}
-
-impl TryFrom<String> for Instant {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not like 2026-11-23T12:00:00Z");
-        let parsed: toml::value::Datetime = text.parse().map_err(|_| wrong())?;
-        let (Some(date), Some(time), Some(toml::value::Offset::Z)) =
-            (parsed.date, parsed.time, parsed.offset)
-        else {
-            return Err(wrong());
-        };
-        let days = days_from_civil(i64::from(date.year), i64::from(date.month), i64::from(date.day));
-        let seconds = days * 86_400
-            + i64::from(time.hour) * 3_600
-            + i64::from(time.minute) * 60
-            + i64::from(time.second.unwrap_or(0));
-        let ms = seconds * 1_000 + i64::from(time.nanosecond.unwrap_or(0) / 1_000_000);
-        Ok(Self { ms: u64::try_from(ms).map_err(|_| wrong())? })
-    }
-}
-
-/// Days since 1970-01-01 of a proleptic Gregorian date (Hinnant, "chrono-compatible low-level date algorithms").
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Something the ledger granted before.
@@ -369,14 +328,6 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_instant_is_milliseconds_since_the_epoch() {
-        assert_eq!(Instant::default().ms, 1_795_435_200_000);
-        let leap = Instant::try_from("2028-02-29T23:59:59.999Z".to_owned()).unwrap();
-        assert_eq!(leap.ms, 1_835_481_599_999);
-        assert!(Instant::try_from("2026-11-23".to_owned()).is_err());
-    }
 
     #[test]
     fn an_unknown_field_anywhere_is_refused() {

@@ -3,6 +3,7 @@
 //! This is the reading of the interface that every shell is held to. It acts (reserves, "sends" to a script, edits
 //! bodies) and never decides. What the interface promises about the policy's answers is asserted here, at the call.
 
+use serde_json::Value;
 use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::{Breakers, Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
 use tollgate_policy::message::{
@@ -28,14 +29,16 @@ const WHOLE_LIMIT: usize = 1 << 20;
 /// Runs a vector.
 pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
     let config = vector.config.text();
-    let loaded = match load.load(&setup::settings(&config)) {
+    let catalogue = vector.catalogue.as_ref().map(Value::to_string);
+    let loaded = match load.load(&setup::settings(&config, catalogue.as_deref())) {
         Ok(loaded) => loaded,
         Err(problems) => {
             assert!(!problems.is_empty(), "a refused configuration has a problem");
             return Outcome { problems: problems.iter().map(problem_line).collect(), ..Outcome::default() };
         }
     };
-    let Some(request) = &vector.request else { return Outcome::default() };
+    let notes = loaded.notes.iter().map(problem_line).collect();
+    let Some(request) = &vector.request else { return Outcome { notes, ..Outcome::default() } };
     let mut walk = Walk {
         policy: loaded.policy,
         wants_latencies: loaded.wants_latencies,
@@ -49,7 +52,7 @@ pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
             .then(|| books::before(&vector.ledger, &vector.tripped, vector.now.ms)),
         script: Script::new(&vector.provider),
         ticket: Vec::new(),
-        outcome: Outcome::default(),
+        outcome: Outcome { notes, ..Outcome::default() },
     };
     walk.exchange();
     let left = walk.script.left();

@@ -12,6 +12,7 @@ impl From<policy::Loaded> for wit::Loaded {
             answer_headers: names(loaded.answer_headers),
             relay_headers: names(loaded.relay_headers),
             wants_latencies: loaded.wants_latencies,
+            notes: all(loaded.notes),
         }
     }
 }
@@ -139,7 +140,8 @@ impl From<policy::Settlement> for wit::Settlement {
 
 impl From<policy::Usage> for wit::Usage {
     fn from(usage: policy::Usage) -> Self {
-        let policy::Price { input, cached_input, output } = usage.price;
+        let policy::Price { input, cached_input, cache_write, output, reasoning, since_ms, source } =
+            usage.price;
         Self {
             key: usage.key,
             model: usage.model,
@@ -147,12 +149,13 @@ impl From<policy::Usage> for wit::Usage {
             upstream_model: usage.upstream_model,
             input_tokens: usage.input_tokens,
             cached_input_tokens: usage.cached_input_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
             output_tokens: usage.output_tokens,
             reasoning_tokens: usage.reasoning_tokens,
             estimated: usage.estimated,
             charge: usage.charge,
             currency: usage.currency,
-            price: wit::Price { input, cached_input, output },
+            price: wit::Price { input, cached_input, cache_write, output, reasoning, since_ms, source },
         }
     }
 }

@@ -30,8 +30,9 @@ struct Gateway(policy::Gateway);
 
 impl wit::GuestGateway for Gateway {
     fn load(settings: wit::Settings) -> Result<wit::Loaded, Vec<wit::Problem>> {
-        let wit::Settings { config, shell_tables, upstreams } = settings;
-        let settings = policy::Settings { config: &config, shell_tables, upstreams };
+        let wit::Settings { config, shell_tables, upstreams, catalogue } = settings;
+        let catalogue = catalogue.as_deref();
+        let settings = policy::Settings { config: &config, shell_tables, upstreams, catalogue };
         match memory::lasting(|| policy::Gateway::load(&settings).map(wit::Loaded::from)) {
             Ok(loaded) => Ok(loaded),
             Err(problems) => Err(all(problems)),

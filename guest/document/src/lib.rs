@@ -205,6 +205,11 @@ impl<'d> Node<'d> {
         number
     }
 
+    /// `true` or `false`.
+    pub fn truth(&self, problems: &mut Problems<'_>) -> Option<bool> {
+        self.expected("`true` or `false`", self.value().as_bool(), problems)
+    }
+
     fn expected<T>(&self, what: &str, value: Option<T>, problems: &mut Problems<'_>) -> Option<T> {
         if value.is_none() {
             let found = self.value().type_str();

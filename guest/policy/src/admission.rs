@@ -6,12 +6,13 @@
 
 use std::iter;
 
-use crate::claim::{Amounts, Caller};
+use crate::claim::Caller;
 use crate::config::{Allowed, Config, Model};
 use crate::context::{self, Form};
 use crate::endpoint::Kind;
 use crate::message::{Admitted, Priority, Surroundings, Target, Usage};
-use crate::money::{MOST_MONEY, Price};
+use crate::money::MOST_MONEY;
+use crate::price::{Cost, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
 use crate::route::{self, Facts};
@@ -64,6 +65,7 @@ pub fn admit(
             tools: request.has_tools,
             input: form.input,
             output,
+            now_ms: around.now_ms,
             random: around.random,
             latencies: &around.latencies,
         };
@@ -88,19 +90,21 @@ pub fn admit(
         input_bound: request.input_bound,
         held_output,
         held_for: 0,
+        now_ms: around.now_ms,
         plan: &plan_bytes,
         tries: &[],
         target: 0,
         judged: 0,
     };
     let mut targets = Vec::with_capacity(plan.len());
-    let mut dearest: Option<(u32, Price, Amounts)> = None;
+    let mut dearest: Option<(u32, &Price, Cost)> = None;
     for (position, (step, form)) in (0..).zip(&plan) {
         // The plan was made of this very configuration.
         let Ok(target) = step.target(config) else { continue };
-        let amounts = exchange.amounts(&target.price);
-        if dearest.as_ref().is_none_or(|(.., most)| amounts.money > most.money) {
-            dearest = Some((position, target.price, amounts));
+        let price = target.prices.at(around.now_ms);
+        let cost = price.bound(exchange.input_bound, exchange.held_output);
+        if dearest.is_none_or(|(.., most)| cost.nano > most.nano) {
+            dearest = Some((position, price, cost));
         }
         targets.push(Target {
             upstream: target.upstream.clone(),
@@ -112,13 +116,14 @@ pub fn admit(
             breaker: config.breaker,
         });
     }
-    let (held_for, price, claimed) = dearest.ok_or_else(|| Refusal::NoRoute(model.name.clone()))?;
+    let (held_for, price, cost) = dearest.ok_or_else(|| Refusal::NoRoute(model.name.clone()))?;
     let exchange = Exchange { held_for, ..exchange };
+    let claimed = exchange.amounts(cost.nano);
     Ok(Admitted {
         ticket: Stage::Trying(exchange).seal(config),
         claims: asker.caller.claims(&config.calendar, &claimed, around.now_ms),
         targets,
-        usage: unsettled(&exchange, asker.caller, &model.name, &price, &claimed),
+        usage: unsettled(&exchange, asker.caller, &model.name, price, cost),
     })
 }
 
@@ -139,7 +144,7 @@ fn usable<'c>(
 }
 
 /// The row of an exchange that nobody settles: these amounts are held for it, at this price.
-fn unsettled(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Price, held: &Amounts) -> Usage {
+fn unsettled(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Price, held: Cost) -> Usage {
     Usage {
         key: caller.name.clone(),
         model: model.to_owned(),
@@ -147,11 +152,12 @@ fn unsettled(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Pric
         upstream_model: None,
         input_tokens: exchange.input_estimate,
         cached_input_tokens: 0,
+        cache_write_tokens: 0,
         output_tokens: exchange.held_output,
         reasoning_tokens: 0,
         estimated: true,
-        charge: held.money.min(MOST_MONEY),
+        charge: held.nano.min(MOST_MONEY),
         currency: price.currency.as_str().to_owned(),
-        price: price.shown(),
+        price: price.shown(held.tier),
     }
 }

@@ -17,6 +17,7 @@ mod catalogue;
 mod claim;
 mod config;
 mod context;
+mod decimal;
 mod digits;
 mod endpoint;
 mod estimate;
@@ -28,6 +29,7 @@ pub mod message;
 mod meter;
 mod money;
 mod path;
+mod price;
 mod principal;
 mod rates;
 mod refusal;
@@ -70,12 +72,15 @@ pub struct Loaded {
     pub relay_headers: &'static [&'static str],
     /// Whether [`Gateway::admit`] reads how long upstreams took lately.
     pub wants_latencies: bool,
+    /// What an operator should know of although nothing is wrong with it.
+    pub notes: Vec<Problem>,
 }
 
 impl Gateway {
     /// Before all: reads a configuration, and reports everything that is wrong with it at once.
     pub fn load(settings: &Settings<'_>) -> Result<Loaded, Vec<Problem>> {
-        let config = Config::read(settings)?;
+        let mut config = Config::read(settings)?;
+        let notes = std::mem::take(&mut config.notes);
         let asked = config.header_conditions.names();
         Ok(Loaded {
             request_headers: key::HEADERS.into_iter().chain(asked).map(str::to_owned).collect(),
@@ -84,6 +89,7 @@ impl Gateway {
             forward_headers: &["openai-beta", "idempotency-key", "traceparent", "tracestate"],
             answer_headers: &answer::HEADERS,
             relay_headers: &judge::RELAY_HEADERS,
+            notes,
         })
     }
 

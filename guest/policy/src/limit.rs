@@ -8,8 +8,9 @@ use tollgate_document::duration;
 
 use crate::calendar::{Calendar, Period};
 use crate::claim::Amounts;
+use crate::decimal::{NotDecimal, decimal};
 use crate::message::{Claim, Rule, Unit};
-use crate::money::{Currency, MONEY_DIGITS, MOST_MONEY, NotDecimal, decimal};
+use crate::money::{Currency, MONEY_DIGITS, MOST_MONEY};
 
 /// One limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

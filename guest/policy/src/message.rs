@@ -2,9 +2,11 @@
 //! the comments here only name the item.
 
 mod principal;
+mod usage;
 
 pub use principal::{LimitOf, Limits, Principal, Priority, Scope, Unit};
 pub use tollgate_document::Problem;
+pub use usage::{Ending, Price, Settlement, Usage};
 
 /// What a policy is loaded with: record `settings`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Settings<'a> {
     pub shell_tables: Vec<String>,
     /// Names of the upstreams that the shell can reach.
     pub upstreams: Vec<String>,
+    /// The text of the price list that the configuration names.
+    pub catalogue: Option<&'a str>,
 }
 
 /// One header field, its name in lower case: record `header`.
@@ -343,70 +347,6 @@ pub struct Fed {
     pub ticket: Option<Ticket>,
     /// What the client gets.
     pub output: Output,
-}
-
-/// How an exchange ended: enum `ending`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing reached an upstream.
-    Undispatched,
-    /// The client got everything.
-    Completed,
-    /// The client left.
-    ClientLeft,
-    /// The upstream failed in the middle.
-    UpstreamBroke,
-    /// The policy failed.
-    PolicyFailed,
-}
-
-/// What an exchange used: record `usage`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Name of the caller's key.
-    pub key: String,
-    /// Model asked for.
-    pub model: String,
-    /// Last upstream tried.
-    pub upstream: Option<String>,
-    /// Model asked of it.
-    pub upstream_model: Option<String>,
-    /// All input tokens.
-    pub input_tokens: u64,
-    /// Those from the provider's cache.
-    pub cached_input_tokens: u64,
-    /// All output tokens.
-    pub output_tokens: u64,
-    /// Those that are reasoning.
-    pub reasoning_tokens: u64,
-    /// Whether counts are estimated.
-    pub estimated: bool,
-    /// Nano-units of `currency`.
-    pub charge: u64,
-    /// ISO 4217.
-    pub currency: String,
-    /// The price it was charged at.
-    pub price: Price,
-}
-
-/// What one token costs, in pico-units (10^-12): record `price`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Price {
-    /// An input token that came from no cache.
-    pub input: u64,
-    /// An input token from the provider's cache.
-    pub cached_input: u64,
-    /// An output token.
-    pub output: u64,
-}
-
-/// The answer of `settle`: record `settlement`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
-    /// The real amount of each claim.
-    pub amounts: Vec<u64>,
-    /// The usage record.
-    pub usage: Usage,
 }
 
 /// What only the shell can see: variant `failure`.

@@ -18,6 +18,8 @@ pub struct Facts<'f> {
     pub input: u64,
     /// The most output tokens.
     pub output: u64,
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
     /// Uniformly random bits.
     pub random: u64,
     /// Milliseconds for each upstream.
@@ -38,7 +40,8 @@ fn sort(model: &Model, targets: &mut Vec<(u32, &Target)>, facts: &Facts<'_>) {
     match model.route.by {
         By::Order => {}
         By::Weight => shuffle(targets, facts.random),
-        By::Price => targets.sort_by_key(|(_, target)| target.price.bound(facts.input, facts.output)),
+        By::Price => targets
+            .sort_by_key(|(_, target)| target.prices.at(facts.now_ms).bound(facts.input, facts.output).nano),
         // Who was never measured comes first: else it never would be.
         By::Latency => targets.sort_by_key(|(_, target)| facts.latency(target)),
     }

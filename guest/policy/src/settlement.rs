@@ -7,32 +7,39 @@
 //! | an answer was relayed, or some of it | what the provider reports, else an estimate of what was seen |
 //! | the client left before any answer | an estimate of the input |
 //! | the policy failed before any answer was relayed | what was held |
+//!
+//! An exchange is charged at the prices in force when it was admitted, which are those it was held for.
 
 use crate::claim::Amounts;
 use crate::config::Config;
 use crate::message::{Ending, Settlement, Usage};
 use crate::meter::{Counts, Tally};
-use crate::money::{MOST_MONEY, Price};
+use crate::money::MOST_MONEY;
+use crate::price::Cost;
 use crate::ticket::{BadTicket, Exchange, Parties, Stage};
 
 /// Closes an exchange.
 pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Settlement, BadTicket> {
     let exchange = stage.exchange()?.ok_or(BadTicket)?;
     let parties = exchange.parties(config)?;
-    let mut price = parties.target.price;
-    let (counts, amounts) = match (ending, stage) {
-        (Ending::Undispatched, _) => (Counts::default(), Amounts::default()),
-        (_, Stage::Relaying { meter, .. }) => answered(&exchange, &parties, meter.tally()),
-        (_, Stage::Relayed(_, tally)) => answered(&exchange, &parties, tally),
-        (_, Stage::Failed(_)) => (Counts::default(), Amounts { requests: 1, ..Amounts::default() }),
+    let mut price = parties.target.prices.at(exchange.now_ms);
+    let charged = |counts: Counts| {
+        let Cost { nano: money, tier } = price.charge(&counts);
+        let tokens = counts.input.saturating_add(counts.output);
+        (counts, Amounts { requests: 1, tokens, money }, tier)
+    };
+    let answered = |tally: &Tally| charged(tally.counts(sent(&exchange, &parties), exchange.kind.writes()));
+    let (counts, amounts, tier) = match (ending, stage) {
+        (Ending::Undispatched, _) => (Counts::default(), Amounts::default(), 0),
+        (_, Stage::Relaying { meter, .. }) => answered(meter.tally()),
+        (_, Stage::Relayed(_, tally)) => answered(tally),
+        (_, Stage::Failed(_)) => (Counts::default(), Amounts { requests: 1, ..Amounts::default() }, 0),
         (Ending::PolicyFailed, _) => {
-            price = *exchange.held_price(config)?;
-            held(&exchange, &price)
+            price = exchange.held_price(config)?;
+            let Cost { nano: money, tier } = price.bound(exchange.input_bound, exchange.held_output);
+            (held(&exchange), exchange.amounts(money), tier)
         }
-        _ => {
-            let input = Counts { input: sent(&exchange, &parties), estimated: true, ..Counts::default() };
-            charged(&parties, input)
-        }
+        _ => charged(Counts { input: sent(&exchange, &parties), estimated: true, ..Counts::default() }),
     };
     let was_tried = exchange.judged > 0 || ending != Ending::Undispatched;
     let target = Some(parties.target).filter(|_| was_tried);
@@ -45,18 +52,15 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
             upstream_model: target.map(|target| target.model.clone()),
             input_tokens: counts.input,
             cached_input_tokens: counts.cached_input,
+            cache_write_tokens: counts.cache_write,
             output_tokens: counts.output,
             reasoning_tokens: counts.reasoning,
             estimated: counts.estimated,
             charge: amounts.money.min(MOST_MONEY),
             currency: price.currency.as_str().to_owned(),
-            price: price.shown(),
+            price: price.shown(tier),
         },
     })
-}
-
-fn answered(exchange: &Exchange<'_>, parties: &Parties<'_>, tally: &Tally) -> (Counts, Amounts) {
-    charged(parties, tally.counts(sent(exchange, parties), exchange.kind.writes()))
 }
 
 /// About how many input tokens were sent.
@@ -64,12 +68,8 @@ fn sent(exchange: &Exchange<'_>, parties: &Parties<'_>) -> u64 {
     parties.step.change.map_or(exchange.input_estimate, |change| change.input)
 }
 
-fn charged(parties: &Parties<'_>, counts: Counts) -> (Counts, Amounts) {
-    let money = parties.target.price.charge(counts.input, counts.cached_input, counts.output);
-    (counts, Amounts { requests: 1, tokens: counts.input.saturating_add(counts.output), money })
-}
-
-fn held(exchange: &Exchange<'_>, price: &Price) -> (Counts, Amounts) {
+/// The counts of what was held.
+fn held(exchange: &Exchange<'_>) -> Counts {
     let (input, output) = (exchange.input_estimate, exchange.held_output);
-    (Counts { input, output, estimated: true, ..Counts::default() }, exchange.amounts(price))
+    Counts { input, output, estimated: true, ..Counts::default() }
 }

@@ -18,7 +18,7 @@ use crate::config::{Config, Model, Target};
 use crate::context::Change;
 use crate::endpoint::{Endpoint, Kind};
 use crate::meter::{Meter, Tally};
-use crate::money::Price;
+use crate::price::Price;
 use crate::tries::Tries;
 
 /// A ticket that this policy, with this configuration, did not make for this call.
@@ -76,6 +76,8 @@ pub struct Exchange<'a> {
     pub input_estimate: u64,
     /// No tokenizer makes more input tokens of it.
     pub input_bound: u64,
+    /// When it was admitted, and so at which prices: milliseconds since the epoch.
+    pub now_ms: u64,
     /// Output tokens that are held for.
     pub held_output: u64,
     /// The position whose price is held.
@@ -175,20 +177,20 @@ impl Exchange<'_> {
         }
     }
 
-    /// What must be held for a target of this price.
-    pub fn amounts(&self, price: &Price) -> Amounts {
+    /// What is held, with so much money.
+    pub fn amounts(&self, money: u64) -> Amounts {
         let tokens = self.input_estimate.saturating_add(self.held_output);
-        Amounts { requests: 1, tokens, money: price.bound(self.input_bound, self.held_output) }
+        Amounts { requests: 1, tokens, money }
     }
 
     /// The price that is held for.
     pub fn held_price<'c>(&self, config: &'c Config) -> Result<&'c Price, BadTicket> {
-        Ok(&self.step(self.held_for)?.target(config)?.price)
+        Ok(self.step(self.held_for)?.target(config)?.prices.at(self.now_ms))
     }
 }
 
 /// Changes with the layout of what follows it.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Version and fingerprint.
 const PREFIX: usize = 1 + size_of::<u64>();

@@ -24,6 +24,9 @@ pub struct Entry {
     pub input_tokens: u64,
     /// The part of `input_tokens` that came from the provider's cache.
     pub cached_input_tokens: u64,
+    /// Another part of `input_tokens`: what was written to the cache.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
     /// All output tokens, reasoning included.
     pub output_tokens: u64,
     /// The part of `output_tokens` that is reasoning.
@@ -46,15 +49,28 @@ pub struct Entry {
     pub first_byte_ms: Option<u64>,
 }
 
-/// The price of a token in pico-units (10^-12) of a currency, which is micro-units for a million tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The price of a token in pico-units (10^-12) of a currency, which is micro-units for a million tokens: as it was
+/// used, after tiers, discounts and conversions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Price {
-    /// An input token that came from no cache.
+    /// An input token that has nothing to do with the provider's cache.
     pub input: u64,
-    /// An input token from the provider's cache.
+    /// An input token from the cache.
     pub cached_input: u64,
-    /// An output token.
+    /// An input token that was written to the cache.
+    #[serde(default)]
+    pub cache_write: u64,
+    /// An output token that is no reasoning.
     pub output: u64,
+    /// An output token that is reasoning.
+    #[serde(default)]
+    pub reasoning: u64,
+    /// From when on the price is known to count: milliseconds since the epoch.
+    #[serde(default)]
+    pub since_ms: Option<u64>,
+    /// Where it comes from, in words; with the rate of exchange, if it was converted.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 /// How an exchange ended.
@@ -115,6 +131,7 @@ impl Entry {
         Self {
             input_tokens: 0,
             cached_input_tokens: 0,
+            cache_write_tokens: 0,
             output_tokens: 0,
             reasoning_tokens: 0,
             estimated: false,

@@ -80,7 +80,7 @@ pub async fn run(ledger: Ledger) -> Result<()> {
 type Value = fn(&Entry) -> String;
 
 /// The columns, in the order of a row's fields.
-const CSV: [(&str, Value); 20] = [
+const CSV: [(&str, Value); 25] = [
     ("request_id", |row| row.request_id.clone()),
     ("at_ms", |row| row.at_ms.to_string()),
     ("key", |row| row.key.clone()),
@@ -89,6 +89,7 @@ const CSV: [(&str, Value); 20] = [
     ("upstream_model", |row| row.upstream_model.clone().unwrap_or_default()),
     ("input_tokens", |row| row.input_tokens.to_string()),
     ("cached_input_tokens", |row| row.cached_input_tokens.to_string()),
+    ("cache_write_tokens", |row| row.cache_write_tokens.to_string()),
     ("output_tokens", |row| row.output_tokens.to_string()),
     ("reasoning_tokens", |row| row.reasoning_tokens.to_string()),
     ("estimated", |row| row.estimated.to_string()),
@@ -96,7 +97,11 @@ const CSV: [(&str, Value); 20] = [
     ("currency", |row| row.currency.clone()),
     ("price_input_pico", |row| row.price.input.to_string()),
     ("price_cached_input_pico", |row| row.price.cached_input.to_string()),
+    ("price_cache_write_pico", |row| row.price.cache_write.to_string()),
     ("price_output_pico", |row| row.price.output.to_string()),
+    ("price_reasoning_pico", |row| row.price.reasoning.to_string()),
+    ("price_since_ms", |row| row.price.since_ms.map_or_else(String::new, |ms| ms.to_string())),
+    ("price_source", |row| row.price.source.clone().unwrap_or_default()),
     ("status", |row| row.status.to_string()),
     ("outcome", |row| row.outcome.as_str().to_owned()),
     ("duration_ms", |row| row.duration_ms.to_string()),

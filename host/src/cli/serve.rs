@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate::{Admin, Gateway, Server, Watch, demo, key, log, provider, store};
+use tollgate::{Admin, Gateway, Server, Watch, demo, key, log, provider, store, tell};
 
 use super::{load, print, source};
 
@@ -59,6 +59,7 @@ async fn serve_config(file: &Path, serve: &Serve) -> Result<()> {
     let watch = Watch::begin(file, &source(serve.policy.clone())).context("listen for SIGHUP")?;
     let loaded = load(file, serve.policy.clone())?;
     let (config, secrets) = (loaded.config().clone(), loaded.secrets().clone());
+    tell(loaded.notes());
     let store = store::open(&config.ledger, &secrets, loaded.now()).await.context("open the ledger")?;
     let gateway = loaded.with_store(store);
     tokio::spawn(watch.keep(gateway.clone()));

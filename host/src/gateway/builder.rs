@@ -1,15 +1,17 @@
 //! Making a gateway: from the text of a configuration to a service.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tollgate_document::Problem;
 use tollgate_ledger::{Memory, Store};
 
 use super::{Clock, Gateway, Pause, PolicySource, Randomness, RequestIds, Shell, component};
 use crate::books::Books;
 use crate::config::{Config, Secrets};
-use crate::generation::{Environment, Generation, NotLoaded};
+use crate::generation::{Environment, Files, Generation, NotLoaded};
 use crate::keyring::Keyring;
 use crate::load::Load;
 use crate::policy::Engine;
@@ -19,6 +21,7 @@ pub struct Builder {
     config: String,
     source: PolicySource,
     environment: Environment,
+    files: Files,
     store: Option<Arc<dyn Store>>,
     clock: Clock,
     request_ids: RequestIds,
@@ -32,6 +35,7 @@ impl Builder {
             config,
             source: PolicySource::default(),
             environment: Arc::new(|name| std::env::var(name).ok()),
+            files: Arc::new(|path| std::fs::read_to_string(path)),
             store: None,
             clock: Arc::new(system_clock),
             request_ids: request_ids(),
@@ -94,6 +98,14 @@ impl Builder {
         self
     }
 
+    /// Reads the files that the configuration names with this. Default: from the file system, relative to the working
+    /// directory.
+    #[must_use]
+    pub fn files(mut self, read: impl Fn(&Path) -> std::io::Result<String> + Send + Sync + 'static) -> Self {
+        self.files = Arc::new(read);
+        self
+    }
+
     /// Loads the configuration, and keeps books and keys in memory if no store was given.
     ///
     /// # Errors
@@ -110,7 +122,8 @@ impl Builder {
     pub fn load(self) -> Result<Loaded, NotLoaded> {
         let engine = Engine::new()?;
         let component = component(&engine, &self.source)?;
-        let (generation, secrets) = Generation::load(&self.config, component, &self.environment, None)?;
+        let (generation, secrets) =
+            Generation::load(&self.config, component, &self.environment, &self.files, None)?;
         Ok(Loaded { builder: self, engine, generation, secrets })
     }
 }
@@ -134,6 +147,11 @@ impl Loaded {
         &self.secrets
     }
 
+    /// What an operator should know of although nothing is wrong with it.
+    pub fn notes(&self) -> &[Problem] {
+        self.generation.policy.notes()
+    }
+
     /// The time as the gateway will tell it, in milliseconds since the epoch.
     pub fn now(&self) -> u64 {
         (self.builder.clock)()
@@ -145,6 +163,7 @@ impl Loaded {
             engine: self.engine,
             source: self.builder.source,
             environment: self.builder.environment,
+            files: self.builder.files,
             books: Books::new(Arc::clone(&store)),
             keyring: Keyring::new(Arc::clone(&store)),
             store,

@@ -57,6 +57,7 @@ struct Settings {
     config: String,
     shell_tables: Vec<String>,
     upstreams: Vec<String>,
+    catalogue: Option<String>,
 }
 
 /// A component loaded with one configuration. Immutable; a reload makes another.
@@ -65,8 +66,16 @@ pub struct Policy {
     settings: Settings,
     headers: Headers,
     wants_latencies: bool,
+    notes: Vec<Problem>,
     #[expect(clippy::vec_box, reason = "an instance is large, and comes and goes with every call")]
     idle: Mutex<Vec<Box<Instance>>>,
+}
+
+/// What a policy tells when it is loaded, beside that it is.
+struct Wishes {
+    headers: Headers,
+    wants_latencies: bool,
+    notes: Vec<Problem>,
 }
 
 /// The header names a policy asked for when it was loaded; see record `loaded`.
@@ -101,11 +110,17 @@ impl Policy {
         config: String,
         shell_tables: Vec<String>,
         upstreams: Vec<String>,
+        catalogue: Option<String>,
     ) -> Result<Self, Refused> {
-        let settings = Settings { config, shell_tables, upstreams };
-        let (instance, headers, wants_latencies) = Instance::new(&component, &settings)?;
+        let settings = Settings { config, shell_tables, upstreams, catalogue };
+        let (instance, Wishes { headers, wants_latencies, notes }) = Instance::new(&component, &settings)?;
         let idle = Mutex::new(vec![Box::new(instance)]);
-        Ok(Self { component, settings, headers, wants_latencies, idle })
+        Ok(Self { component, settings, headers, wants_latencies, notes, idle })
+    }
+
+    /// What an operator should know of although nothing is wrong with it; see record `loaded`.
+    pub fn notes(&self) -> &[Problem] {
+        &self.notes
     }
 
     /// The headers this policy deals with.
@@ -168,7 +183,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    fn new(component: &Component, settings: &Settings) -> Result<(Self, Headers, bool), Refused> {
+    fn new(component: &Component, settings: &Settings) -> Result<(Self, Wishes), Refused> {
         let (mut store, gate) = Self::instantiate(component).map_err(|e| Refused::Broken(Broken(e)))?;
         let shell_tables: Vec<&str> = settings.shell_tables.iter().map(String::as_str).collect();
         let upstreams: Vec<&str> = settings.upstreams.iter().map(String::as_str).collect();
@@ -181,6 +196,7 @@ impl Instance {
                     config: &settings.config,
                     shell_tables: &shell_tables,
                     upstreams: &upstreams,
+                    catalogue: settings.catalogue.as_deref(),
                 },
             )
             .map_err(|e| Refused::Broken(Broken(e)))?
@@ -191,7 +207,9 @@ impl Instance {
             answer: loaded.answer_headers,
             relay: loaded.relay_headers,
         };
-        Ok((Self { store, gate, gateway: loaded.gateway }, headers, loaded.wants_latencies))
+        let notes = loaded.notes.into_iter().map(problem).collect();
+        let wishes = Wishes { headers, wants_latencies: loaded.wants_latencies, notes };
+        Ok((Self { store, gate, gateway: loaded.gateway }, wishes))
     }
 
     fn instantiate(component: &Component) -> wasmtime::Result<(Store<State>, Gate)> {

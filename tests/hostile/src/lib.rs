@@ -132,12 +132,21 @@ fn usage(key: String, model: String, upstream: Option<String>) -> Usage {
         upstream_model: None,
         input_tokens: 0,
         cached_input_tokens: 0,
+        cache_write_tokens: 0,
         output_tokens: 0,
         reasoning_tokens: 0,
         estimated: false,
         charge: 0,
         currency: "JPY".into(),
-        price: Price { input: 0, cached_input: 0, output: 0 },
+        price: Price {
+            input: 0,
+            cached_input: 0,
+            cache_write: 0,
+            output: 0,
+            reasoning: 0,
+            since_ms: None,
+            source: None,
+        },
     }
 }
 
@@ -158,6 +167,7 @@ impl GuestGateway for Hostile {
             answer_headers: vec!["content-type".into()],
             relay_headers: vec!["content-type".into()],
             wants_latencies: false,
+            notes: Vec::new(),
         })
     }
 

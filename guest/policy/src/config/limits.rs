@@ -92,11 +92,13 @@ impl Allowed {
 pub fn clashes(currency: Currency, models: &[Model], allowed: &Allowed) -> impl Iterator<Item = String> {
     let met = (0_u32..).zip(models).filter(|(index, _)| allowed.contains(*index));
     met.filter_map(move |(_, model)| {
-        let mut prices = model.targets.iter().map(|target| target.price);
-        let price = prices.find(|price| !price.is_free() && price.currency != currency)?;
-        let (budget, priced, name) = (currency.as_str(), price.currency.as_str(), shown(&model.name));
+        let mut prices = model.targets.iter().map(|target| &target.prices);
+        let price = prices.find(|price| !price.is_free() && price.currency() != currency)?;
+        let (budget, priced, name) = (currency.as_str(), price.currency(), shown(&model.name));
+        let priced = priced.as_str();
         Some(format!(
-            "the budget is in {budget}, but model `{name}` is priced in {priced}, and there is no exchange rate"
+            "the budget is in {budget}, but model `{name}` is priced in {priced}: give it `charge_in = \"{budget}\"` \
+             and `[[exchange_rates]]` a rate from {priced} to {budget}"
         ))
     })
 }

@@ -1,7 +1,8 @@
 //! The configuration: TOML into types that cannot be wrong.
 //!
-//! Reads the policy's tables (`calendar`, `models`, `scopes`, `keys`, `retry`, `breaker`), leaves those of the shell alone, and reports
-//! every problem of the file at once with its path and line. What comes out is sound: every target has an upstream
+//! Reads the policy's tables (`prices`, `exchange_rates`, `calendar`, `models`, `scopes`, `keys`, `retry`, `breaker`),
+//! leaves those of the shell alone, and reports every problem of the file at once with its path and line. What comes out
+//! is sound: every target has an upstream
 //! and a price, every key a digest of its own, every path is a key or a scope, every budget has the currency of all
 //! it may meet.
 
@@ -11,6 +12,8 @@ mod keys;
 mod limits;
 mod models;
 mod parameters;
+mod price;
+mod prices;
 mod routes;
 mod scopes;
 #[cfg(test)]
@@ -53,6 +56,8 @@ pub struct Config {
     pub breaker: Option<Breaker>,
     /// What routes ask of a request's headers.
     pub header_conditions: HeaderConditions,
+    /// What an operator should know of although nothing is wrong with it.
+    pub notes: Vec<Problem>,
     /// Tells tickets of this configuration from those of another.
     pub fingerprint: u64,
 }
@@ -64,14 +69,15 @@ impl Config {
         let mut problems = Problems::new(settings.config);
         let root = Section::root(document.get_ref());
         let shell_tables = settings.shell_tables.iter().map(String::as_str);
-        let known: Vec<&str> = ["calendar", "models", "scopes", "keys", "retry", "breaker"]
-            .into_iter()
-            .chain(shell_tables)
-            .collect();
+        const OWN: [&str; 8] =
+            ["prices", "exchange_rates", "calendar", "models", "scopes", "keys", "retry", "breaker"];
+        let known: Vec<&str> = OWN.into_iter().chain(shell_tables).collect();
         root.only(&known, &mut problems);
+        let terms = prices::Terms::read(&root, settings.catalogue, &mut problems);
+        let mut notes = Problems::new(settings.config);
         let mut header_conditions = HeaderConditions::default();
         let upstreams = models::Upstreams { names: &settings.upstreams, headers: &mut header_conditions };
-        let (models, declared) = models::read(&root, upstreams, &mut problems);
+        let (models, declared) = models::read(&root, upstreams, &terms, &mut problems, &mut notes);
         let retry = failure::retry(&root, &mut problems);
         let breaker = failure::breaker(&root, &mut problems);
         let scopes = scopes::read(&root, &mut problems);
@@ -90,6 +96,7 @@ impl Config {
         all.extend(implied.map(|scope| (scope.to_owned(), Vec::new())));
         all.extend(scopes.into_iter().map(|(name, drafted)| (name.to_owned(), drafted.limits)));
         let fingerprint = fingerprint(settings);
+        let notes = notes.into_sorted();
         Ok(Self {
             models,
             keys,
@@ -101,6 +108,7 @@ impl Config {
             retry,
             breaker,
             header_conditions,
+            notes,
             fingerprint,
         })
     }
@@ -165,6 +173,10 @@ impl Config {
 fn fingerprint(settings: &Settings<'_>) -> u64 {
     let mut hash = Sha256::new();
     hash.update(settings.config);
+    if let Some(catalogue) = settings.catalogue {
+        hash.update([2]);
+        hash.update(catalogue);
+    }
     for names in [&settings.shell_tables, &settings.upstreams] {
         for name in names {
             hash.update([0]);

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::context::{self, Context};
 use super::parameters::{self, Parameters};
+use super::price::{self, Said};
+use super::prices::{Asked, Terms};
 use super::routes::{self, By, HeaderConditions, Route, When};
-use super::value::price;
 use crate::endpoint::Kind;
 use crate::estimate::MOST_OUTPUT;
-use crate::money::Price;
+use crate::money::Currency;
+use crate::price::Prices;
 use tollgate_document::{Node, Problems, Section, listed, nearest, shown};
 
 /// A name that clients ask for.
@@ -37,8 +39,8 @@ pub struct Target {
     pub upstream: String,
     /// What that upstream calls the model.
     pub model: String,
-    /// What it charges.
-    pub price: Price,
+    /// What it charges, over time.
+    pub prices: Prices,
     /// Its place among the upstreams that the shell can reach.
     pub upstream_index: usize,
     /// Its part of the requests where chance decides; at least 1.
@@ -68,7 +70,8 @@ impl Model {
 /// not a second problem.
 pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
+    "charge_in",
     "name",
     "targets",
     "price",
@@ -95,7 +98,9 @@ const LONGEST_NAME: usize = 256;
 pub fn read<'d>(
     root: &Section<'d>,
     mut upstreams: Upstreams<'_>,
+    terms: &Terms<'_>,
     problems: &mut Problems<'_>,
+    notes: &mut Problems<'_>,
 ) -> (Vec<Model>, Declared<'d>) {
     const NONE: &str = "there is no model: add a `[[models]]` table";
     let mut models = Vec::new();
@@ -113,7 +118,7 @@ pub fn read<'d>(
         let Some(section) = node.section(problems) else { continue };
         section.only(&FIELDS, problems);
         let name = name(&section, &declared, problems);
-        let model = model(&section, name, &mut upstreams, problems);
+        let model = model(&section, name, &mut upstreams, terms, problems, notes);
         let context = context::read(&section, problems);
         contexts.extend(model.as_ref().and(context).map(|context| (models.len(), context)));
         if let Some(name) = name {
@@ -151,11 +156,11 @@ fn model(
     section: &Section<'_>,
     name: Option<&str>,
     upstreams: &mut Upstreams<'_>,
+    terms: &Terms<'_>,
     problems: &mut Problems<'_>,
+    notes: &mut Problems<'_>,
 ) -> Option<Model> {
-    let own_price = section.get("price");
-    let has_price = own_price.is_some();
-    let own_price = own_price.and_then(|node| price(&node, problems));
+    let shared = Shared::read(section, problems);
     let max_output_tokens = match section.get("max_output_tokens") {
         Some(node) => node.whole(1, MOST_OUTPUT, problems),
         None => Some(MAX_OUTPUT_TOKENS),
@@ -177,24 +182,18 @@ fn model(
     let mut targets: Vec<Target> = Vec::new();
     let mut sound = true;
     for node in nodes {
-        let Some((draft, price)) = target(&node, name, upstreams, problems) else {
+        let Some(draft) = draft(&node, name, upstreams, problems) else {
             sound = false;
             continue;
         };
-        if price.is_none() && !has_price {
-            node.wrong(
-                problems,
-                "has no price: give the model or the target a `price`, or `price = \"free\"`",
-            );
-        }
         let is_same = |known: &Target| {
             (&known.upstream, &known.model, &known.when) == (&draft.upstream, &draft.model, &draft.when)
         };
         if targets.iter().any(is_same) {
             node.wrong(problems, "is the same target as one before");
         }
-        match price.or(own_price) {
-            Some(price) => targets.push(Target { price, ..draft }),
+        match shared.prices(&node, &draft, terms, problems, notes) {
+            Some(prices) => targets.push(draft.priced(prices)),
             None => sound = false,
         }
     }
@@ -214,27 +213,91 @@ fn model(
 }
 
 fn has_two_currencies(targets: &[Target]) -> bool {
-    let mut currencies = targets.iter().filter(|target| !target.price.is_free()).map(|t| t.price.currency);
+    let mut currencies =
+        targets.iter().filter(|target| !target.prices.is_free()).map(|t| t.prices.currency());
     let first = currencies.next();
     currencies.any(|other| Some(other) != first)
 }
 
-/// A target as if it were free, and its own price.
-type Draft = (Target, Option<Price>);
+/// What a model says of the prices of all its targets.
+struct Shared<'d> {
+    price: Option<(Node<'d>, Option<Said<'d>>)>,
+    charge_in: Option<Option<Currency>>,
+}
 
-fn target(
-    node: &Node<'_>,
+impl<'d> Shared<'d> {
+    fn read(section: &Section<'d>, problems: &mut Problems<'_>) -> Self {
+        let price = section.get("price").map(|node| {
+            let said = price::read(&node, problems);
+            (node, said)
+        });
+        let charge_in = section.get("charge_in").map(|node| price::currency(&node, problems));
+        Self { price, charge_in }
+    }
+
+    /// What a target costs: by its own price, or else by the model's.
+    fn prices(
+        &self,
+        target: &Node<'_>,
+        draft: &Draft<'_>,
+        terms: &Terms<'_>,
+        problems: &mut Problems<'_>,
+        notes: &mut Problems<'_>,
+    ) -> Option<Prices> {
+        let (node, said) = match (&draft.price, &self.price) {
+            (Some((node, said)), _) => (node, Some(said)),
+            // One that is there and wrong is a problem already.
+            (None, Some((node, said))) => (node, Some(said.as_ref()?)),
+            (None, None) => (target, None),
+        };
+        let charge_in = match self.charge_in {
+            Some(charge_in) => Some(charge_in?),
+            None => None,
+        };
+        let (upstream, model, batch) = (&draft.upstream, &draft.model, draft.batch);
+        terms.resolve(&Asked { node, said, upstream, model, charge_in, batch }, problems, notes)
+    }
+}
+
+/// A target whose price is not known yet.
+struct Draft<'d> {
+    upstream: String,
+    model: String,
+    price: Option<(Node<'d>, Said<'d>)>,
+    batch: bool,
+    upstream_index: usize,
+    weight: u32,
+    region: Option<String>,
+    when: When,
+}
+
+impl Draft<'_> {
+    fn priced(self, prices: Prices) -> Target {
+        let Self { upstream, model, upstream_index, weight, region, when, .. } = self;
+        Target { upstream, model, prices, upstream_index, weight, region, when }
+    }
+}
+
+fn draft<'d>(
+    node: &Node<'d>,
     name: Option<&str>,
     upstreams: &mut Upstreams<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Draft> {
+) -> Option<Draft<'d>> {
     let section = node.section(problems)?;
-    section.only(&["upstream", "model", "price", "weight", "region", "when"], problems);
+    section.only(&["upstream", "model", "price", "batch", "weight", "region", "when"], problems);
     let when = routes::when(&section, upstreams.headers, problems);
     let region = section.get("region").and_then(|node| routes::region(&node, problems));
     let weight = section.get("weight").and_then(|node| node.whole(1, MOST_WEIGHT, problems));
     let weight = weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1);
-    let price = section.get("price").map(|node| price(&node, problems));
+    let price = section.get("price").map(|node| {
+        let said = price::read(&node, problems);
+        said.map(|said| (node, said))
+    });
+    let batch = match section.get("batch") {
+        Some(node) => node.truth(problems),
+        None => Some(false),
+    };
     let model = match section.get("model") {
         Some(node) => model_name(&node, problems),
         None => name,
@@ -248,8 +311,8 @@ fn target(
     };
     let upstream = upstream?;
     let upstream_index = upstreams.names.iter().position(|known| *known == upstream)?;
-    let model = model?.to_owned();
-    Some((Target { upstream, model, price: Price::FREE, upstream_index, weight, region, when }, price))
+    let (model, batch) = (model?.to_owned(), batch?);
+    Some(Draft { upstream, model, price, batch, upstream_index, weight, region, when })
 }
 
 fn upstream_name(node: &Node<'_>, upstreams: &[String], problems: &mut Problems<'_>) -> Option<String> {

@@ -4,7 +4,8 @@ const DIGEST: &str = "sha256:2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93a
 
 fn read(config: &str) -> Result<Config, Vec<Problem>> {
     let shell_tables = vec!["server".into(), "upstreams".into()];
-    Config::read(&Settings { config, shell_tables, upstreams: vec!["main".into(), "spare".into()] })
+    let upstreams = vec!["main".into(), "spare".into()];
+    Config::read(&Settings { config, shell_tables, upstreams, catalogue: None })
 }
 
 /// The problems as `path:line message`.
@@ -44,10 +45,10 @@ fn a_whole_configuration_is_read() {
     let config = read(crate::tests::CONFIG).expect("a sound configuration");
     let (index, model) = config.model_named("gpt-4o").expect("a model");
     assert_eq!((index, model.targets.len(), model.max_output_tokens), (0, 2, 1_000));
-    let price = model.targets[1].price;
+    let price = model.targets[1].prices.at(0).rates;
     assert_eq!((price.input, price.cached_input, price.output), (2_500_000, 1_250_000, 10_000_000));
     let (index, local) = config.model_named("local").expect("a model");
-    assert!(local.targets[0].price.is_free() && local.targets[0].model == "local");
+    assert!(local.targets[0].prices.is_free() && local.targets[0].model == "local");
     assert_eq!(local.max_output_tokens, 4096);
     let bob = config.key(1).expect("a key");
     assert!(bob.allowed.contains(index) && !bob.allowed.contains(0) && bob.caller.limits.is_empty());
@@ -168,7 +169,7 @@ fn prices_are_exact_and_sane() {
         of_model(&format!("name = \"m\"\ntargets = [{{ upstream = \"main\" }}]\nprice = {price}"))
     };
     for (price, expected) in [
-        ("\"cheap\"", "price:4 must be `\"free\"` or a table"),
+        ("\"cheap\"", "price:4 must be `\"free\"`, `\"catalogue\"` or a table"),
         ("5", "price:4 must be a table, and is of type integer"),
         ("{ currency = \"JPY\", input = 1 }", "price.output:4 `output` is missing"),
         ("{ input = 1, output = 1 }", "price.currency:4 `currency` is missing"),
@@ -189,7 +190,7 @@ fn prices_are_exact_and_sane() {
     let price = "{ currency = \"JPY\", input = \"0.0028\", output = 1_000, cached_input = 0 }";
     let config = crate::tests::CONFIG.replace("\"free\"", price);
     let config = read(&config).expect("a sound configuration");
-    let price = config.model_named("local").expect("a model").1.targets[0].price;
+    let price = config.model_named("local").expect("a model").1.targets[0].prices.at(0).rates;
     assert_eq!((price.input, price.cached_input, price.output), (2_800, 0, 1_000_000_000));
 }
 
@@ -267,7 +268,7 @@ fn keys_are_sound() {
         ("budget = \"0.0000000001 JPY/day\"", "budget:8 the amount has more than 9 digits"),
         (
             "budget = \"5 USD/week\"",
-            "budget:8 the budget is in USD, but model `m` is priced in JPY, and there is no",
+            "budget:8 the budget is in USD, but model `m` is priced in JPY: give it `charge_in = \"USD\"`",
         ),
     ] {
         let found = of_key_with(field);

@@ -1,12 +1,9 @@
-//! Values of a configuration that are more than a word: instants, time zones and prices.
-//!
-//! Each price is read from the characters of the file: no number of a configuration passes through a float.
+//! Values of a configuration that are more than a word: instants and time zones.
 
 use jiff::civil::{Date, Time};
 use tollgate_document::{Datetime, DeValue, Node, Offset, Problems, Section, shown};
 
 use crate::calendar::Calendar;
-use crate::money::{Currency, MOST_PRICE, NotDecimal, PRICE_DIGITS, Price, decimal};
 
 /// An instant such as `2027-01-01T00:00:00Z`, as a date of TOML or as text: milliseconds since the epoch.
 pub fn instant(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
@@ -60,58 +57,29 @@ pub fn calendar(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Ca
     calendar
 }
 
-/// A price: a table of currency units for a million tokens, or `"free"`.
-pub fn price(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Price> {
-    if let DeValue::String(text) = node.value() {
-        if text == "free" {
-            return Some(Price::FREE);
+/// An instant, or a day of TOML: midnight in UTC. Milliseconds since the epoch.
+pub fn moment(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
+    let read = || {
+        let written: Datetime = match node.value() {
+            DeValue::Datetime(written) => *written,
+            DeValue::String(text) => text.parse().ok()?,
+            _ => return None,
+        };
+        match written {
+            Datetime { date: Some(date), time: None, offset: None } => day(&date.to_string()),
+            _ => milliseconds(&written),
         }
-        let form = "must be `\"free\"` or a table such as `{ currency = \"JPY\", input = 2.5, output = 10 }`";
-        node.wrong(problems, form);
-        return None;
+    };
+    let moment = read();
+    if moment.is_none() {
+        node.wrong(problems, "must be a day such as `2026-01-31`, or a date and a time with its offset");
     }
-    let section = node.section(problems)?;
-    section.only(&["currency", "input", "output", "cached_input"], problems);
-    let currency = currency(&section, problems);
-    let input = rate(&section, "input", problems);
-    let output = rate(&section, "output", problems);
-    let cached_input = match section.get("cached_input") {
-        Some(node) => amount(&node, problems),
-        None => input,
-    };
-    Some(Price { currency: currency?, input: input?, cached_input: cached_input?, output: output? })
+    moment
 }
 
-fn currency(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Currency> {
-    let node = section.need("currency", "three letters of ISO 4217 such as `JPY`", problems)?;
-    let currency = Currency::parse(node.text(problems)?).filter(|found| *found != Currency::NONE);
-    if currency.is_none() {
-        node.wrong(problems, "must be three upper-case letters of ISO 4217 such as `JPY`");
-    }
-    currency
-}
-
-fn rate(section: &Section<'_>, name: &str, problems: &mut Problems<'_>) -> Option<u64> {
-    let node = section.need(name, "currency units for a million tokens", problems)?;
-    amount(&node, problems)
-}
-
-fn amount(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
-    let text = match node.value() {
-        DeValue::String(text) => text.as_ref(),
-        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
-        DeValue::Float(float) => float.as_str(),
-        _ => "",
-    };
-    let message = match decimal(text, PRICE_DIGITS) {
-        Ok(price) if price <= MOST_PRICE => return Some(price),
-        Ok(_) | Err(NotDecimal::TooLarge) => {
-            "is absurd: a price is at most 1000000 for a million tokens".to_owned()
-        }
-        Err(NotDecimal::Negative) => "must not be negative".to_owned(),
-        Err(NotDecimal::TooFine) => format!("has more than {PRICE_DIGITS} digits after the point"),
-        Err(NotDecimal::Malformed) => "must be a decimal number such as 2.5, without an exponent".to_owned(),
-    };
-    node.wrong(problems, message);
-    None
+/// A day, `2026-01-31`: its midnight in UTC.
+pub fn day(text: &str) -> Option<u64> {
+    let date: Date = text.parse().ok()?;
+    let instant = jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok()?;
+    u64::try_from(instant.as_millisecond()).ok()
 }

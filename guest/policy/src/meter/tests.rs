@@ -85,6 +85,7 @@ fn naive_event(data: &str, tally: &mut Tally) -> bool {
     ] {
         *into = (*into).max(count(from));
     }
+    reported.as_prompt |= count(&usage["prompt_tokens"]).is_some();
     usage.is_object() && choices.is_some_and(Vec::is_empty)
 }
 

@@ -2,6 +2,14 @@
 //!
 //! Names differ between providers, numbers may be null or nonsense: what is not a count is as if it were not
 //! there. An explicit zero is zero. Over the chunks of a stream each field is the largest seen.
+//!
+//! What the provider's cache had to do with the input is told in three ways:
+//!
+//! | who | names | |
+//! |---|---|---|
+//! | OpenAI, and whoever answers like it | `prompt_tokens_details.cached_tokens`, and there `cache_write_tokens` (OpenRouter) or `cache_creation_tokens` (LiteLLM) | parts of the input |
+//! | DeepSeek, Moonshot | `prompt_cache_hit_tokens`, `cached_tokens` | parts of the input |
+//! | Anthropic | `cache_read_input_tokens`, `cache_creation_input_tokens` | beside `input_tokens`; whoever repeats them beside `prompt_tokens` counts them in it, unless the total says that it does not |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +27,19 @@ pub struct Tokens {
     pub output: Option<u64>,
     pub total: Option<u64>,
     pub cached_input: Option<u64>,
+    pub cache_write: Option<u64>,
     pub reasoning: Option<u64>,
+    /// Anthropic's counts of its cache.
+    pub anthropic: Option<Cache>,
+    /// Whether the input was told as `prompt_tokens`.
+    pub as_prompt: bool,
+}
+
+/// What Anthropic tells of its cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    pub read: u64,
+    pub written: u64,
 }
 
 /// All that is known about the tokens of an answer.
@@ -38,6 +58,7 @@ pub struct Tally {
 pub struct Counts {
     pub input: u64,
     pub cached_input: u64,
+    pub cache_write: u64,
     pub output: u64,
     pub reasoning: u64,
     /// Whether some of them are estimated.
@@ -53,7 +74,14 @@ const MOST: u64 = 1 << 53;
 impl Tally {
     /// The counts, with estimates for what was not reported. `writes` tells whether the answer has output at all.
     pub fn counts(&self, input_estimate: u64, writes: bool) -> Counts {
-        let Tokens { input, output, total, cached_input, reasoning } = self.reported;
+        let Tokens { input, output, total, cached_input, cache_write, reasoning, anthropic, as_prompt } =
+            self.reported;
+        let cache = anthropic.unwrap_or_default();
+        let input = input.map(|input| {
+            let with_cache = input.saturating_add(cache.read).saturating_add(cache.written);
+            let is_beside = !as_prompt || total == Some(with_cache.saturating_add(output.unwrap_or(0)));
+            if is_beside { with_cache } else { input }
+        });
         let rest = |part: Option<u64>| total?.checked_sub(part?);
         let known_input = input.or_else(|| rest(output));
         let known_output = output.or_else(|| rest(input)).or((!writes).then_some(0));
@@ -66,9 +94,12 @@ impl Tally {
         if total == Some(beside) {
             output = output.saturating_add(reasoning);
         }
+        let cached_input = cached_input.unwrap_or(0).max(cache.read).min(input);
+        let cache_write = cache_write.unwrap_or(0).max(cache.written);
         Counts {
             input,
-            cached_input: cached_input.unwrap_or(0).min(input),
+            cached_input,
+            cache_write: cache_write.min(input.saturating_sub(cached_input)),
             output,
             reasoning: reasoning.min(output),
             estimated: known_input.is_none() || known_output.is_none(),
@@ -123,10 +154,24 @@ impl Members<'_> {
     fn member(&mut self, name: &str, value: &str) {
         let into = &mut *self.into;
         let count = match (self.of, name) {
-            (Level::Usage, "prompt_tokens" | "input_tokens") => &mut into.input,
+            (Level::Usage, "prompt_tokens") => {
+                into.as_prompt |= whole(value).is_some();
+                &mut into.input
+            }
+            (Level::Usage, "input_tokens") => &mut into.input,
             (Level::Usage, "completion_tokens" | "output_tokens") => &mut into.output,
             (Level::Usage, "total_tokens") => &mut into.total,
-            (Level::InputDetails, "cached_tokens") => &mut into.cached_input,
+            (Level::InputDetails | Level::Usage, "cached_tokens") => &mut into.cached_input,
+            (Level::Usage, "prompt_cache_hit_tokens") => &mut into.cached_input,
+            (Level::InputDetails, "cache_write_tokens" | "cache_creation_tokens") => &mut into.cache_write,
+            (Level::Usage, "cache_read_input_tokens" | "cache_creation_input_tokens") => {
+                let Some(seen) = whole(value) else { return };
+                let cache = into.anthropic.get_or_insert_default();
+                let count =
+                    if name == "cache_read_input_tokens" { &mut cache.read } else { &mut cache.written };
+                *count = (*count).max(seen);
+                return;
+            }
             (Level::OutputDetails, "reasoning_tokens") => &mut into.reasoning,
             (Level::Usage, "prompt_tokens_details" | "input_tokens_details") => {
                 Members { of: Level::InputDetails, into }.read(value);
@@ -176,11 +221,16 @@ fn whole(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn read(texts: &[&str]) -> [Option<u64>; 5] {
+    fn taken_in(texts: &[&str]) -> Tokens {
         let mut tokens = Tokens::default();
         for text in texts {
             tokens.take_in(text.as_bytes());
         }
+        tokens
+    }
+
+    fn read(texts: &[&str]) -> [Option<u64>; 5] {
+        let tokens = taken_in(texts);
         [tokens.input, tokens.output, tokens.total, tokens.cached_input, tokens.reasoning]
     }
 
@@ -219,7 +269,7 @@ mod tests {
     #[test]
     fn counts_are_inclusive() {
         let tally = |input, output, total, cached_input, reasoning| Tally {
-            reported: Tokens { input, output, total, cached_input, reasoning },
+            reported: Tokens { input, output, total, cached_input, reasoning, ..Tokens::default() },
             ..Tally::default()
         };
         let counts = |tally: Tally| {
@@ -243,6 +293,66 @@ mod tests {
             (9, 0, 0, 0, true),
             "a total too small"
         );
+    }
+
+    #[test]
+    fn what_the_cache_took_part_in_is_input() {
+        let counts = |texts: &[&str]| {
+            let tally = Tally { reported: taken_in(texts), ..Tally::default() };
+            let Counts { input, cached_input, cache_write, output, .. } = tally.counts(100, true);
+            (input, cached_input, cache_write, output)
+        };
+        for (why, usage, expected) in [
+            (
+                "Anthropic's own words: beside",
+                r#"{"input_tokens":3,"cache_read_input_tokens":40,"cache_creation_input_tokens":500,"output_tokens":7}"#,
+                (543, 40, 500, 7),
+            ),
+            (
+                "repeated by whoever answers like OpenAI: in it",
+                r#"{"prompt_tokens":543,"completion_tokens":7,"total_tokens":550,"cache_read_input_tokens":40,
+                "cache_creation_input_tokens":500,"prompt_tokens_details":{"cached_tokens":40,"cache_creation_tokens":500}}"#,
+                (543, 40, 500, 7),
+            ),
+            (
+                "unless the total says that they are beside it",
+                r#"{"prompt_tokens":3,"completion_tokens":7,"total_tokens":550,"cache_read_input_tokens":40,
+                "cache_creation_input_tokens":500}"#,
+                (543, 40, 500, 7),
+            ),
+            (
+                "zeros are beside and in it alike",
+                r#"{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10,"cache_read_input_tokens":0,
+                "cache_creation_input_tokens":0}"#,
+                (3, 0, 0, 7),
+            ),
+            (
+                "OpenRouter",
+                r#"{"prompt_tokens":543,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":500}}"#,
+                (543, 40, 500, 7),
+            ),
+            (
+                "DeepSeek",
+                r#"{"prompt_tokens":50,"completion_tokens":7,"prompt_cache_hit_tokens":40,"prompt_cache_miss_tokens":10}"#,
+                (50, 40, 0, 7),
+            ),
+            ("Moonshot", r#"{"prompt_tokens":50,"completion_tokens":7,"cached_tokens":40}"#, (50, 40, 0, 7)),
+            (
+                "more than the input: cut down",
+                r#"{"prompt_tokens":50,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":500}}"#,
+                (50, 40, 10, 7),
+            ),
+            (
+                "no counts",
+                r#"{"input_tokens":3,"output_tokens":7,"cache_read_input_tokens":null,"cache_creation_input_tokens":-1}"#,
+                (3, 0, 0, 7),
+            ),
+        ] {
+            assert_eq!(counts(&[usage]), expected, "{why}");
+        }
+        // A stream of Anthropic's: the input at its beginning, the output at its end.
+        let begin = r#"{"input_tokens":3,"cache_read_input_tokens":40,"output_tokens":1}"#;
+        assert_eq!(counts(&[begin, r#"{"output_tokens":7}"#]), (43, 40, 0, 7));
     }
 
     #[test]

@@ -55,12 +55,21 @@ fn a_plain_exchange_is_admitted_relayed_and_charged() {
         upstream_model: Some("gpt-4o".into()),
         input_tokens: 20,
         cached_input_tokens: 8,
+        cache_write_tokens: 0,
         output_tokens: 7,
         reasoning_tokens: 0,
         estimated: false,
         charge,
         currency: "JPY".into(),
-        price: Price { input: 2_500_000, cached_input: 1_250_000, output: 10_000_000 },
+        price: Price {
+            input: 2_500_000,
+            cached_input: 1_250_000,
+            cache_write: 2_500_000,
+            output: 10_000_000,
+            reasoning: 10_000_000,
+            since_ms: None,
+            source: None,
+        },
     };
     assert_eq!(usage, expected);
 }

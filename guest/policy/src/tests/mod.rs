@@ -53,7 +53,8 @@ pub const ALICE: &str = "alice";
 pub const BOB: &str = "bob";
 
 pub fn settings(config: &str) -> Settings<'_> {
-    Settings { config, shell_tables: vec!["server".into()], upstreams: vec!["main".into(), "spare".into()] }
+    let upstreams = vec!["main".into(), "spare".into()];
+    Settings { config, shell_tables: vec!["server".into()], upstreams, catalogue: None }
 }
 
 pub fn gateway() -> Gateway {

@@ -283,12 +283,21 @@ fn the_worst_case_is_what_nobody_settles() {
         upstream_model: None,
         input_tokens: 11,
         cached_input_tokens: 0,
+        cache_write_tokens: 0,
         output_tokens: 100,
         reasoning_tokens: 0,
         estimated: true,
         charge: money,
         currency: "JPY".into(),
-        price: Price { input: 2_500_000, cached_input: 1_250_000, output: 10_000_000 },
+        price: Price {
+            input: 2_500_000,
+            cached_input: 1_250_000,
+            cache_write: 2_500_000,
+            output: 10_000_000,
+            reasoning: 10_000_000,
+            since_ms: None,
+            source: None,
+        },
     };
     assert_eq!(admitted.usage, row);
     let settled = gateway.settle(&admitted.ticket, Ending::PolicyFailed).expect("its own ticket").usage;

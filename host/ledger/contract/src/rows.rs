@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollgate_ledger::{Charge, Entry, Hold, Outcome, Query, Settled, Store};
+use tollgate_ledger::{Charge, Entry, Hold, Outcome, Price, Query, Settled, Store};
 
 use crate::terms::{
     END, LEASE, NOW, all_rows, budget, entry, granted, remaining, rows, settle, slots, window,
@@ -147,9 +147,16 @@ pub async fn a_row_is_read_as_it_was_written(store: &dyn Store) {
         upstream_model: Some("first-large".into()),
         input_tokens: tollgate_ledger::MOST_UNITS,
         cached_input_tokens: 1,
+        cache_write_tokens: 4,
         output_tokens: 2,
         reasoning_tokens: 3,
         currency: "EUR".into(),
+        price: Price {
+            reasoning: tollgate_ledger::MOST_UNITS,
+            since_ms: None,
+            source: None,
+            ..Price::default()
+        },
         first_byte_ms: Some(0),
         ..row(Outcome::Completed, 7)
     };

@@ -52,7 +52,15 @@ pub fn entry(id: &str, charge: u64) -> Entry {
         estimated: true,
         charge,
         currency: "USD".to_owned(),
-        price: Price { input: 2_800, cached_input: 1_400, output: 11_200 },
+        price: Price {
+            input: 2_800,
+            cached_input: 1_400,
+            cache_write: 3_500,
+            output: 11_200,
+            reasoning: 22_400,
+            since_ms: Some(1_767_225_600_000),
+            source: Some("a page; 1 USD = 150.2 JPY".into()),
+        },
         ..Entry::default()
     }
 }

@@ -16,9 +16,18 @@ const SCHEMA: &str = include_str!("schema.sql");
 const APPLICATION: i64 = 1_953_459_308;
 const VERSION: i64 = 2;
 
-/// What makes a file of each version, from 1 on, one of the next.
-const STEPS: [&str; 1] =
-    ["ALTER TABLE keys ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'; PRAGMA user_version = 2;"];
+/// What makes a file of each version, from 1 on, one of the next. Before, what was written to a cache cost what input
+/// costs, and reasoning what output costs.
+const STEPS: [&str; 1] = ["ALTER TABLE keys ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE charges ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE charges ADD COLUMN cache_write_price INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE charges ADD COLUMN reasoning_price INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE charges ADD COLUMN price_since_ms INTEGER;
+    ALTER TABLE charges ADD COLUMN price_source TEXT;
+    ALTER TABLE charges ADD COLUMN price_since TEXT
+        AS (strftime('%Y-%m-%d', price_since_ms / 1000.0, 'unixepoch'));
+    UPDATE charges SET cache_write_price = input_price, reasoning_price = output_price;
+    PRAGMA user_version = 2;"];
 
 /// Why a file cannot be the ledger.
 #[derive(Debug)]

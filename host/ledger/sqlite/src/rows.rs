@@ -6,8 +6,9 @@ use tollgate_ledger::{Entry, Outcome, Price, Query};
 use crate::statements::{integer, natural};
 
 const ROW: &str = "SELECT request_id, at_ms, key, model, upstream, upstream_model, input_tokens, \
-                   cached_input_tokens, output_tokens, reasoning_tokens, estimated, charge_nano, currency, \
-                   input_price, cached_input_price, output_price, status, outcome, duration_ms, first_byte_ms \
+                   cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated, \
+                   charge_nano, currency, input_price, cached_input_price, cache_write_price, output_price, \
+                   reasoning_price, price_since_ms, price_source, status, outcome, duration_ms, first_byte_ms \
                    FROM charges";
 
 /// One lower bound, so that the index is entered where the page begins.
@@ -61,8 +62,9 @@ fn page(
 
 fn entry_in(row: &Row<'_>) -> Result<Entry> {
     let number = |column: usize| row.get(column).map(natural);
-    let outcome = Outcome::parse(row.get_ref(17)?.as_str()?).ok_or_else(|| {
-        rusqlite::Error::FromSqlConversionFailure(17, rusqlite::types::Type::Text, "not an outcome".into())
+    let maybe = |column: usize| row.get::<_, Option<i64>>(column).map(|number| number.map(natural));
+    let outcome = Outcome::parse(row.get_ref(22)?.as_str()?).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(22, rusqlite::types::Type::Text, "not an outcome".into())
     })?;
     Ok(Entry {
         request_id: row.get(0)?,
@@ -73,16 +75,25 @@ fn entry_in(row: &Row<'_>) -> Result<Entry> {
         upstream_model: row.get(5)?,
         input_tokens: number(6)?,
         cached_input_tokens: number(7)?,
-        output_tokens: number(8)?,
-        reasoning_tokens: number(9)?,
-        estimated: row.get(10)?,
-        charge: number(11)?,
-        currency: row.get(12)?,
-        price: Price { input: number(13)?, cached_input: number(14)?, output: number(15)? },
-        status: row.get(16)?,
+        cache_write_tokens: number(8)?,
+        output_tokens: number(9)?,
+        reasoning_tokens: number(10)?,
+        estimated: row.get(11)?,
+        charge: number(12)?,
+        currency: row.get(13)?,
+        price: Price {
+            input: number(14)?,
+            cached_input: number(15)?,
+            cache_write: number(16)?,
+            output: number(17)?,
+            reasoning: number(18)?,
+            since_ms: maybe(19)?,
+            source: row.get(20)?,
+        },
+        status: row.get(21)?,
         outcome,
-        duration_ms: number(18)?,
-        first_byte_ms: row.get::<_, Option<i64>>(19)?.map(natural),
+        duration_ms: number(23)?,
+        first_byte_ms: maybe(24)?,
     })
 }
 

@@ -23,7 +23,8 @@ CREATE TABLE charges (
     upstream TEXT, -- tried last; none: nothing was sent
     upstream_model TEXT,
     input_tokens INTEGER NOT NULL, -- cached ones included
-    cached_input_tokens INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL, -- of the input, from the provider's cache
+    cache_write_tokens INTEGER NOT NULL, -- of the input, written to the provider's cache
     output_tokens INTEGER NOT NULL, -- reasoning included
     reasoning_tokens INTEGER NOT NULL,
     estimated INTEGER NOT NULL, -- 1: the counts are an estimate
@@ -31,7 +32,12 @@ CREATE TABLE charges (
     currency TEXT NOT NULL, -- ISO 4217; XXX where all is free
     input_price INTEGER NOT NULL, -- prices used, in millionths of the currency for a million tokens
     cached_input_price INTEGER NOT NULL,
+    cache_write_price INTEGER NOT NULL,
     output_price INTEGER NOT NULL,
+    reasoning_price INTEGER NOT NULL,
+    price_since TEXT AS (strftime('%Y-%m-%d', price_since_ms / 1000.0, 'unixepoch')), -- from when on it counts
+    price_since_ms INTEGER,
+    price_source TEXT, -- where it comes from, with the rate of exchange if it was converted
     status INTEGER NOT NULL, -- HTTP; 0: no answer
     outcome TEXT NOT NULL, -- undispatched, completed, client_left, upstream_broke, policy_failed or lost
     duration_ms INTEGER NOT NULL,

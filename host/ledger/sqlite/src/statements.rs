@@ -43,10 +43,11 @@ impl<'c> Statements<'c> {
             // settle once: a row that is there stays as it is.
             add_row: connection.prepare(
                 "INSERT INTO charges (at_ms, request_id, key, model, upstream, upstream_model, input_tokens, \
-                 cached_input_tokens, output_tokens, reasoning_tokens, estimated, charge_nano, currency, \
-                 input_price, cached_input_price, output_price, status, outcome, duration_ms, first_byte_ms) \
+                 cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated, \
+                 charge_nano, currency, input_price, cached_input_price, cache_write_price, output_price, \
+                 reasoning_price, price_since_ms, price_source, status, outcome, duration_ms, first_byte_ms) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-                 ?20) ON CONFLICT DO NOTHING",
+                 ?20, ?21, ?22, ?23, ?24, ?25) ON CONFLICT DO NOTHING",
             )?,
             some_counters: connection
                 .prepare("SELECT name, ends_at_ms, kind FROM counters WHERE name > ?1 ORDER BY name LIMIT ?2")?,
@@ -106,6 +107,7 @@ impl<'c> Statements<'c> {
                 entry.upstream_model,
                 integer(entry.input_tokens),
                 integer(entry.cached_input_tokens),
+                integer(entry.cache_write_tokens),
                 integer(entry.output_tokens),
                 integer(entry.reasoning_tokens),
                 entry.estimated,
@@ -113,7 +115,11 @@ impl<'c> Statements<'c> {
                 entry.currency,
                 integer(entry.price.input),
                 integer(entry.price.cached_input),
+                integer(entry.price.cache_write),
                 integer(entry.price.output),
+                integer(entry.price.reasoning),
+                entry.price.since_ms.map(integer),
+                entry.price.source,
                 entry.status,
                 entry.outcome.as_str(),
                 integer(entry.duration_ms),

@@ -284,6 +284,8 @@ fn a_file_that_is_no_ledger_is_refused_and_left_alone() {
     drop(place.open(NOW));
     Connection::open(place.file()).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
     refused("written by a newer Tollgate");
+    Connection::open(place.file()).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
+    refused("written by an older Tollgate");
     std::fs::remove_file(place.file()).unwrap();
     std::fs::create_dir(place.file()).unwrap();
     refused("cannot be opened");
@@ -358,7 +360,7 @@ fn rows_are_found_along_an_index_also_in_a_scope_of_many() {
     let store = place.open(NOW);
     let fill = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 59999)
         INSERT INTO charges SELECT i, 'id-' || i, iif(i % 6, 'acme/ml/alice', 'acme/bob'), 'm', NULL, NULL,
-        0, 0, 0, 0, 0, 1, 'USD', 0, 0, 0, 200, 'completed', 0, NULL FROM n";
+        0, 0, 0, 0, 0, 0, 1, 'USD', 0, 0, 0, 0, 0, NULL, NULL, 200, 'completed', 0, NULL FROM n";
     Connection::open(place.file()).unwrap().execute_batch(fill).unwrap();
     for (scope, number) in
         [("acme", 60_000), ("acme/ml", 50_000), ("acme/ml/alice", 50_000), ("acme/bob", 10_000)]

@@ -12,7 +12,10 @@ use tollgate_ledger::keys::{Kept, Key, Keys as _};
 use tollgate_sqlite::Records;
 
 /// Takes the tables of this version back to the first.
-const FIRST: &str = "ALTER TABLE keys DROP COLUMN tags; PRAGMA user_version = 1";
+const FIRST: &str = "ALTER TABLE keys DROP COLUMN tags; ALTER TABLE charges DROP COLUMN price_since;
+    ALTER TABLE charges DROP COLUMN price_since_ms; ALTER TABLE charges DROP COLUMN price_source;
+    ALTER TABLE charges DROP COLUMN cache_write_tokens; ALTER TABLE charges DROP COLUMN cache_write_price;
+    ALTER TABLE charges DROP COLUMN reasoning_price; PRAGMA user_version = 1";
 
 #[test]
 fn a_file_of_the_first_version_is_taken_up_by_server_and_tools() {

@@ -23,10 +23,12 @@ impl Component {
         let component = Engine::new()?.embedded()?;
         let (tables, upstreams) = (vec!["server".into(), "upstreams".into()], vec!["mock".into()]);
         let policy =
-            Policy::load(component, config.into(), tables, upstreams).map_err(|refused| match refused {
-                Refused::Problems(problems) => anyhow!("{problems:?}"),
-                Refused::Broken(broken) => broken.into(),
-            })?;
+            Policy::load(component, config.into(), tables, upstreams, None).map_err(
+                |refused| match refused {
+                    Refused::Problems(problems) => anyhow!("{problems:?}"),
+                    Refused::Broken(broken) => broken.into(),
+                },
+            )?;
         Ok(Self {
             policy,
             plain: body(false),

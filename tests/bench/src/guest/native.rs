@@ -27,6 +27,7 @@ impl Native {
             config,
             shell_tables: vec!["server".into(), "upstreams".into()],
             upstreams: vec!["mock".into()],
+            catalogue: None,
         };
         let loaded = Gateway::load(&settings).map_err(|problems| anyhow!("{problems:?}"))?;
         let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
