@@ -70,6 +70,8 @@ impl Worker {
             lane::enter(lane.saturating_add(1));
             // It ends in both ways: told to, or left alone.
             let _told = runtime.block_on(stopped);
+            // Whoever still looks up a name is not waited for.
+            runtime.shutdown_background();
         })?;
         Ok(Self { runtime: handle, connections: Arc::new(()), stop: Some(stop), thread: Some(thread) })
     }

@@ -15,6 +15,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
 /// A socket, encrypted or not.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -39,7 +40,8 @@ impl Link {
         &mut self,
         request: Outgoing,
     ) -> Result<Response<Incoming>, TrySendError<Outgoing>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+        // Unconstrained, because a turn that Tokio lets it miss is told to its waker, and it has none.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
         let connection = &mut self.connection;
         std::future::poll_fn(|cx| {
             drive(connection, cx);

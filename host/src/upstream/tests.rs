@@ -139,6 +139,31 @@ async fn a_stream_read_to_its_end_gives_its_connection_back() {
     again.unwrap();
 }
 
+/// Tokio lets a task that has done much in one turn find nothing ready until its next one.
+#[tokio::test]
+async fn an_answer_is_heard_by_a_task_whose_turn_is_over() {
+    for spent in 0..127 {
+        let (provider, upstream) = Provider::begin().await;
+        let asking = tokio::spawn(async move {
+            let mut asking = Box::pin(ask(&upstream));
+            std::future::poll_fn(|cx| {
+                for _ in 0..spent {
+                    let _spent = std::pin::pin!(tokio::task::consume_budget()).poll(cx);
+                }
+                asking.as_mut().poll(cx)
+            })
+            .await
+            .map(|received| received.whole().cloned())
+        });
+        answer(&mut provider.accept().await, ANSWER).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(asking.is_finished(), "nobody woke it: {spent}");
+        assert_eq!(asking.await.unwrap().unwrap().unwrap(), "{}", "{spent}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_a_fault() {
     let (provider, upstream) = Provider::begin().await;
