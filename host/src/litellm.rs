@@ -8,6 +8,7 @@ mod fields;
 mod number;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::fmt;

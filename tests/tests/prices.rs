@@ -39,7 +39,7 @@ fn what_is_imported_is_a_price_list() {
     let import = ["prices", "import", "litellm.json", "--since", "2026-11-01"];
     let (code, list, told) = run(place.path(), &import);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.ends_with("23 prices taken over, 15 models left out, 34 remarks\n"), "{told}");
+    assert!(told.ends_with("26 prices taken over, 16 models left out, 35 remarks\n"), "{told}");
     assert!(
         told.contains("\nreplicate/too-fine: left out: `input_cost_per_token` (3.3333333333333335e-07)"),
         "{told}"
@@ -122,6 +122,6 @@ fn what_is_free_for_want_of_a_price_is_told() {
     fs::write(place.path().join("gate.toml"), config("nobody/knows-it", "unknown = \"free\"")).unwrap();
     let (code, printed, _) = run(place.path(), &["check", "gate.toml"]);
     assert_eq!(code, Some(0));
-    assert!(printed.starts_with("note: line 13: models[0].price: nothing is charged for it"), "{printed}");
+    assert!(printed.starts_with("note: line 14: models[0].price: nothing is charged for it"), "{printed}");
     assert!(printed.ends_with("gate.toml: no problems\n"), "{printed}");
 }

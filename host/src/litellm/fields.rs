@@ -9,7 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::number::per_million;
-use super::{Entry, Rates, Tier};
+use super::{Entry, Rates, Tier, tiers};
 
 /// The members of an object, in their order: also those of one name.
 pub(super) struct Pairs<'t>(pub Vec<(String, &'t RawValue)>);
@@ -44,13 +44,23 @@ pub(super) fn provider(json: &RawValue) -> Option<String> {
 }
 
 /// The rates that a price list knows, by their names in LiteLLM's.
-const RATES: [&str; 5] = [
+pub(super) const RATES: [&str; 5] = [
     "input_cost_per_token",
     "output_cost_per_token",
     "cache_read_input_token_cost",
     "cache_creation_input_token_cost",
     "output_cost_per_reasoning_token",
 ];
+
+/// Rates in the order of their names, as far as they are told.
+pub(super) type Told = [Option<String>; 5];
+
+/// The fields of a model that cost something, or could.
+struct Costs<'t> {
+    all: BTreeMap<&'t str, Cow<'t, str>>,
+    /// Those that are in its price.
+    used: BTreeSet<&'t str>,
+}
 
 /// Reads a model: its price, and which of its fields a price list cannot say; or why it must be left out.
 pub(super) fn read(name: &str, json: &RawValue, since: &str) -> Result<(Entry, Vec<String>), String> {
@@ -62,88 +72,108 @@ pub(super) fn read(name: &str, json: &RawValue, since: &str) -> Result<(Entry, V
             return Err(format!("`{}` is there twice", field.escape_debug()));
         }
     }
-    let costs: BTreeMap<&str, Cow<'_, str>> = values
-        .iter()
-        .filter(|(field, _)| field.contains("cost") || field.contains("pric"))
-        .map(|(field, value)| (*field, unquoted(value)))
-        .filter(|(_, value)| value != "null")
-        .collect();
-
-    let mut used: BTreeSet<&str> = BTreeSet::new();
-    let mut rates = |suffix: &str| -> Result<[Option<String>; 5], String> {
-        let mut found = [const { None }; 5];
-        for (rate, into) in RATES.into_iter().zip(&mut found) {
-            let wanted = format!("{rate}{suffix}");
-            let Some((field, cost)) = costs.get_key_value(wanted.as_str()) else { continue };
-            used.insert(field);
-            let read = per_million(cost).map_err(|why| format!("`{field}` ({}) {why}", brief(cost)));
-            *into = Some(read?);
-        }
-        Ok(found)
-    };
-    let [input, output, cached_input, cache_write, reasoning] = rates("")?;
-    let mut tiers = Vec::new();
-    for (above, suffix) in suffixes(costs.keys().copied()) {
-        // What a tier does not say is as it is below.
-        let [one, two, three, four, five] = rates(suffix)?;
-        let (input, output) = (one.or_else(|| input.clone()), two.or_else(|| output.clone()));
-        let rates = Rates {
-            input: input.unwrap_or_default(),
-            output: output.unwrap_or_default(),
-            cached_input: three.or_else(|| cached_input.clone()),
-            cache_write: four.or_else(|| cache_write.clone()),
-            reasoning: five.or_else(|| reasoning.clone()),
-        };
-        tiers.push(Tier { above_input_tokens: above, rates });
-    }
-    let mode = values.get("mode").map_or(Cow::Borrowed("chat"), |mode| unquoted(mode));
-    let output = output.or_else(|| (mode == "embedding").then(|| "0".to_owned()));
-    let other = || match costs.keys().find(|field| !RATES.contains(field)) {
-        Some(field) => format!("; it is charged by `{field}`"),
-        None => String::new(),
-    };
-    let input = input.ok_or_else(|| format!("it has no `input_cost_per_token`{}", other()))?;
-    let output = output.ok_or_else(|| format!("it has no `output_cost_per_token`{}", other()))?;
-    for tier in &mut tiers {
-        // An embedding's tier has no output either.
-        if tier.rates.output.is_empty() {
-            tier.rates.output.clone_from(&output);
-        }
-    }
-
-    let mut lost = Vec::new();
-    let batches = ["input_cost_per_token_batches", "output_cost_per_token_batches"];
-    let batch_discount = match batches.map(|field| costs.get(field)) {
-        [None, None] => None,
-        [in_batch, out_batch] => {
-            let discount = discount(&input, in_batch, &output, out_batch);
-            used.extend(discount.is_some().then_some(batches).into_iter().flatten());
-            discount.filter(|percent| *percent > 0)
-        }
-    };
-    for (field, cost) in &costs {
-        if used.contains(field) || is_nothing(cost) {
-            continue;
-        }
-        lost.push(format!("`{}` ({}): {}", field.escape_debug(), brief(cost), why(field)));
-    }
     let model = name.strip_prefix(&provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
     for text in [&*provider, model] {
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
             return Err("its name, or its provider's, is empty, too long or no text".into());
         }
     }
+    let mut costs = Costs::of(&values);
+    let told = costs.rates("")?;
+    let (ranges, mut lost) = costs.ranges()?;
+    let writes = values.get("mode").is_none_or(|mode| unquoted(mode) != "embedding");
+    let rates = |found: &Told| costs.complete(found, &told, writes);
+    let base = rates(ranges.get(&0).unwrap_or(&told))?;
+    let after = ranges.iter().filter(|(above, _)| **above > 0);
+    let tier = |(above, found): (&u64, &Told)| Ok(Tier { above_input_tokens: *above, rates: rates(found)? });
+    let tiers = after.map(tier).collect::<Result<_, String>>()?;
+    let batch_discount = costs.batch_discount(&base);
+    lost.extend(costs.lost());
     let entry = Entry {
         provider: provider.clone(),
         model: model.to_owned(),
         currency: "USD",
         source: "LiteLLM's model_prices_and_context_window.json",
         since: since.to_owned(),
-        rates: Rates { input, output, cached_input, cache_write, reasoning },
+        rates: base,
         batch_discount,
         tiers,
     };
     Ok((entry, lost))
+}
+
+impl<'t> Costs<'t> {
+    fn of(values: &BTreeMap<&'t str, &'t str>) -> Self {
+        let is_cost = |field: &str| {
+            ["cost", "pric", "multiplier"].into_iter().any(|word| field.contains(word))
+                // Factors for regions and classes of service.
+                || field == "provider_specific_entry"
+        };
+        let costs = values.iter().filter(|(field, _)| is_cost(field));
+        let all = costs.map(|(field, value)| (*field, unquoted(value))).filter(|(_, value)| value != "null");
+        Self { all: all.collect(), used: BTreeSet::new() }
+    }
+
+    /// The rates whose names end so.
+    fn rates(&mut self, suffix: &str) -> Result<Told, String> {
+        let mut told = [const { None }; 5];
+        for (rate, into) in RATES.into_iter().zip(&mut told) {
+            let wanted = format!("{rate}{suffix}");
+            let Some((field, cost)) = self.all.get_key_value(wanted.as_str()) else { continue };
+            self.used.insert(field);
+            let read = per_million(cost).map_err(|why| format!("`{field}` ({}) {why}", brief(cost)));
+            *into = Some(read?);
+        }
+        Ok(told)
+    }
+
+    /// What is told of requests with so many input tokens and more, and what of that is lost.
+    fn ranges(&mut self) -> Result<(BTreeMap<u64, Told>, Vec<String>), String> {
+        let mut ranges = BTreeMap::new();
+        for (above, suffix) in suffixes(self.all.keys().copied()) {
+            ranges.insert(above, self.rates(suffix)?);
+        }
+        let Some((field, json)) = self.all.get_key_value("tiered_pricing") else {
+            return Ok((ranges, Vec::new()));
+        };
+        if !ranges.is_empty() {
+            return Err("it tells its tiers in two ways, as `tiered_pricing` and by `_above_`".into());
+        }
+        let (list, lost) = tiers::read(json)?;
+        self.used.insert(field);
+        Ok((list.into_iter().map(|range| (range.above, range.rates)).collect(), lost))
+    }
+
+    /// Rates as a price list has them: what is not told is as it is told of the model as a whole.
+    fn complete(&self, told: &Told, of_model: &Told, writes: bool) -> Result<Rates, String> {
+        let mut all =
+            told.iter().zip(of_model).map(|(rate, of_model)| rate.as_ref().or(of_model.as_ref()).cloned());
+        let [input, output, cached_input, cache_write, reasoning] = [(); 5].map(|()| all.next().flatten());
+        let other = || match self.all.keys().find(|field| !RATES.contains(field)) {
+            Some(field) => format!("; it is charged by `{}`", field.escape_debug()),
+            None => String::new(),
+        };
+        // An embedding has no output that could cost anything.
+        let output = output.or_else(|| (!writes).then(|| "0".to_owned()));
+        let input = input.ok_or_else(|| format!("it has no `input_cost_per_token`{}", other()))?;
+        let output = output.ok_or_else(|| format!("it has no `output_cost_per_token`{}", other()))?;
+        Ok(Rates { input, output, cached_input, cache_write, reasoning })
+    }
+
+    /// The whole percentage by which batches are cheaper, if they are.
+    fn batch_discount(&mut self, base: &Rates) -> Option<u8> {
+        let batches = ["input_cost_per_token_batches", "output_cost_per_token_batches"];
+        let [in_batch, out_batch] = batches.map(|field| self.all.get(field));
+        let percent = discount(&base.input, in_batch, &base.output, out_batch)?;
+        self.used.extend(batches);
+        Some(percent).filter(|percent| *percent > 0)
+    }
+
+    /// What was not used and is not nothing.
+    fn lost(&self) -> impl Iterator<Item = String> {
+        let rest = self.all.iter().filter(|(field, cost)| !self.used.contains(*field) && !is_nothing(cost));
+        rest.map(|(field, cost)| format!("`{}` ({}): {}", field.escape_debug(), brief(cost), why(field)))
+    }
 }
 
 /// The tiers that fields name, by their beginnings: `_above_200k_tokens` is 200,000.
@@ -186,13 +216,13 @@ fn discount(
 }
 
 /// A number as it is written, also if it is written as text.
-fn unquoted(json: &str) -> Cow<'_, str> {
+pub(super) fn unquoted(json: &str) -> Cow<'_, str> {
     serde_json::from_str::<String>(json)
         .map_or(Cow::Borrowed(json), |text| Cow::Owned(text.trim().to_owned()))
 }
 
 /// Whether a cost of it is no cost.
-fn is_nothing(cost: &str) -> bool {
+pub(super) fn is_nothing(cost: &str) -> bool {
     matches!(cost, "" | "{}" | "[]" | "false") || per_million(cost).is_ok_and(|cost| cost == "0")
 }
 
@@ -216,7 +246,7 @@ fn why(field: &str) -> &'static str {
 }
 
 /// A value as it may stand in a message.
-fn brief(value: &str) -> String {
+pub(super) fn brief(value: &str) -> String {
     const LONGEST: usize = 60;
     let mut text: String = value.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {

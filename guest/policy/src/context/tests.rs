@@ -157,6 +157,9 @@ fn edits_in_what_is_left_out_are_left_out_too() {
     assert_eq!(kept, [(5, "a"), (10, "b"), (10, ""), (20, "f"), (25, "g"), (30, ""), (40, "h")]);
 }
 
+/// A role, a content, the ids of calls, and which call is answered.
+type Draft = (&'static str, Value, Option<Vec<u8>>, prop::sample::Index);
+
 /// A chat as it can be: calls are answered by any of the messages after them, or not at all, or twice.
 fn any_messages() -> impl Strategy<Value = Vec<Value>> {
     let text = || prop_oneof!["[a-z ]{0,60}", "[あ-ん🦀é\\\\\"\n]{0,20}", Just(String::new())];
@@ -170,7 +173,7 @@ fn any_messages() -> impl Strategy<Value = Vec<Value>> {
     let message = (role, content, calls, any::<prop::sample::Index>());
     prop::collection::vec(message, 1..12).prop_map(|drafts| {
         let mut ids: Vec<Value> = Vec::new();
-        let message = |(number, (role, content, calls, answers)): (usize, (&str, Value, Option<Vec<u8>>, prop::sample::Index))| {
+        let message = |(number, (role, content, calls, answers)): (usize, Draft)| {
             // By its number each is told apart.
             let mut message = json!({"number": number, "role": role, "content": content});
             match (role, calls) {
