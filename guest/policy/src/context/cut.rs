@@ -130,8 +130,8 @@ fn next(inner: &str, at: usize, most: usize) -> Option<Unit<'_>> {
     let length = match rest.strip_prefix('\\') {
         Some(escape) => length(escape).saturating_add(1),
         None => {
-            let plain = rest.find('\\').unwrap_or(rest.len());
-            rest.floor_char_boundary(plain.min(most)).max(rest.chars().next()?.len_utf8())
+            let near = rest.get(..rest.floor_char_boundary(most)).unwrap_or_default();
+            near.find('\\').unwrap_or(near.len()).max(rest.chars().next()?.len_utf8())
         }
     };
     Some(Unit { json: rest.get(..length)?, end: at.saturating_add(length) })
