@@ -107,7 +107,7 @@ mod tests {
         for (real, left) in [(20, "0:5 2:6 4:9"), (12, "0:5 2:6 4:1"), (11, "0:5 2:6"), (3, "0:3"), (0, "")] {
             let (mut cell, part) = raised(&[(0, 5), (2_000, 6), (4_000, 7)]);
             part.settle(&mut cell, "one", real);
-            assert_eq!(cell.to_string(), format!("window 30000 4000 0 {left}").trim_end(), "{real}");
+            assert_eq!(cell.to_string(), format!("window 30000 4000 1 {left}").trim_end(), "{real}");
         }
     }
 }
