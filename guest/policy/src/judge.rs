@@ -36,6 +36,7 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
         rates::add(&mut headers, &parties.caller.limits, &attempt.standings);
         Verdict::Relay { ticket: stage.seal(config), headers, inspect }
     };
+    let mut tries = exchange.tries()?;
     let failure = match &attempt.outcome {
         Outcome::Answer(answer) => match answer::read(&exchange, answer) {
             Reading::Whole(tally) => {
@@ -47,11 +48,17 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
                 let verdict = relay(Stage::Relaying { meter: Meter::new(form), exchange: &encoded }, true);
                 return Ok(Judgement { verdict, health: Health::Good });
             }
-            Reading::Failure(failure) => failure,
+            Reading::Failure(failure) => {
+                tries.sent(attempt.target, answer::asks_until(answer, attempt.now_ms));
+                failure
+            }
         },
-        Outcome::Fault(fault) => (*fault).into(),
+        Outcome::Fault(fault) => {
+            tries.sent(attempt.target, None);
+            (*fault).into()
+        }
         Outcome::Tripped(wait_ms) => Failure {
-            refusal: Refusal::UpstreamsTripped { retry_after_ms: *wait_ms },
+            refusal: Refusal::UpstreamsTripped { retry_after_ms: tries.shut(attempt.target, *wait_ms) },
             elsewhere: true,
             again: true,
             readable: false,
@@ -65,13 +72,6 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
         _ => failure,
     };
     let health = failure.health;
-    let mut tries = exchange.tries()?;
-    match &attempt.outcome {
-        Outcome::Answer(answer) => tries.sent(attempt.target, answer::asks_until(answer, attempt.now_ms)),
-        Outcome::Fault(_) => tries.sent(attempt.target, None),
-        Outcome::Tripped(wait_ms) => tries.shut(attempt.target, *wait_ms),
-    }
-    let soonest = tries.opens_in_ms;
     let next = match learnt {
         Learnt::Send(position) => Some(Next { position, after_ms: 0 }),
         _ => {
@@ -90,14 +90,8 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
     } else {
         let mut headers = waits(&failure.refusal, &attempt.outcome);
         rates::add(&mut headers, &parties.caller.limits, &attempt.standings);
-        let refusal = match (failure.refusal, soonest) {
-            (Refusal::UpstreamsTripped { .. }, Some(retry_after_ms)) => {
-                Refusal::UpstreamsTripped { retry_after_ms }
-            }
-            (refusal, _) => refusal,
-        };
         let ticket = Stage::Failed(exchange).seal(config);
-        Verdict::Reply { ticket, reply: refusal.reply(headers) }
+        Verdict::Reply { ticket, reply: failure.refusal.reply(headers) }
     };
     Ok(Judgement { verdict, health })
 }

@@ -13,7 +13,6 @@
 mod admission;
 mod answer;
 mod calendar;
-mod catalogue;
 mod claim;
 mod config;
 mod context;
@@ -25,6 +24,7 @@ mod failure;
 mod judge;
 mod key;
 mod limit;
+mod listing;
 pub mod message;
 mod meter;
 mod money;
@@ -177,8 +177,8 @@ impl Gateway {
             return Err(Refusal::KeyExpired);
         }
         Ok(match endpoint {
-            Endpoint::Models => Admission::Reply(catalogue::list(&self.config, asker.allowed)),
-            Endpoint::Model(id) => Admission::Reply(catalogue::one(&self.config, asker.allowed, &id)),
+            Endpoint::Models => Admission::Reply(listing::list(&self.config, asker.allowed)),
+            Endpoint::Model(id) => Admission::Reply(listing::one(&self.config, asker.allowed, &id)),
             Endpoint::Generate(kind) => {
                 Admission::Admitted(admission::admit(&self.config, asker, kind, body, around)?)
             }

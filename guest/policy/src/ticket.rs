@@ -138,15 +138,18 @@ impl Exchange<'_> {
         Ok(Parties { caller: self.caller(config)?, model, target: step.target(config)?, step })
     }
 
+    fn steps(&self) -> Result<Vec<Step>, BadTicket> {
+        read(self.plan)
+    }
+
     /// The step at a position.
     pub fn step(&self, position: u32) -> Result<Step, BadTicket> {
-        let steps: Vec<Step> = read(self.plan)?;
-        usize::try_from(position).ok().and_then(|position| steps.get(position)).copied().ok_or(BadTicket)
+        step_of(&self.steps()?, position)
     }
 
     /// The positions among which the one that was tried last has its place: all spare ones, or all others.
     pub fn positions(&self) -> Result<Range<u32>, BadTicket> {
-        let steps: Vec<Step> = read(self.plan)?;
+        let steps = self.steps()?;
         let count = u32::try_from(steps.len()).map_err(|_| BadTicket)?;
         let first_spare =
             steps.iter().position(|step| step.spare).and_then(|index| u32::try_from(index).ok());
@@ -156,8 +159,8 @@ impl Exchange<'_> {
 
     /// The spare position that takes the place of this one, if there is any: the same target where it can be.
     pub fn spare_for(&self, position: u32) -> Result<Option<u32>, BadTicket> {
-        let steps: Vec<Step> = read(self.plan)?;
-        let own = self.step(position)?;
+        let steps = self.steps()?;
+        let own = step_of(&steps, position)?;
         let mut spares = (0..).zip(&steps).filter(|(_, step)| step.spare && !own.spare);
         let first = spares.clone().next();
         let same = spares.find(|(_, step)| (step.model, step.target) == (own.model, own.target));
@@ -187,6 +190,10 @@ impl Exchange<'_> {
     pub fn held_price<'c>(&self, config: &'c Config) -> Result<&'c Price, BadTicket> {
         Ok(self.step(self.held_for)?.target(config)?.prices.at(self.now_ms))
     }
+}
+
+fn step_of(steps: &[Step], position: u32) -> Result<Step, BadTicket> {
+    usize::try_from(position).ok().and_then(|position| steps.get(position)).copied().ok_or(BadTicket)
 }
 
 /// Changes with the layout of what follows it.

@@ -147,7 +147,7 @@ pub fn when(section: &Section<'_>, headers: &mut HeaderConditions, problems: &mu
     {
         node.wrong(problems, "is less than `min_input_tokens`: no request would match");
     }
-    let mut flag = |name| section.get(name).and_then(|node| boolean(&node, problems));
+    let mut flag = |name| section.get(name).and_then(|node| node.truth(problems));
     let (stream, tools) = (flag("stream"), flag("tools"));
     When {
         headers: section.get("header").map_or(0, |node| header_bits(&node, headers, problems)),
@@ -157,16 +157,6 @@ pub fn when(section: &Section<'_>, headers: &mut HeaderConditions, problems: &mu
         min_input_tokens,
         max_input_tokens,
         priority: section.get("priority").and_then(|node| limits::priority(&node, problems)),
-    }
-}
-
-fn boolean(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<bool> {
-    match node.value() {
-        tollgate_document::DeValue::Boolean(flag) => Some(*flag),
-        _ => {
-            node.wrong(problems, "must be `true` or `false`");
-            None
-        }
     }
 }
 

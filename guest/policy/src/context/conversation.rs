@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::cursor::{Cursor, string};
+use super::cursor::Cursor;
 use crate::estimate::{self, Text};
-use crate::request;
+use crate::request::{self, string};
 
 /// A chat.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::meter::until;
+use crate::request::string;
 
 /// A place in JSON.
 pub struct Cursor<'b> {
@@ -133,16 +134,6 @@ impl<'b> Cursor<'b> {
             }
             self.at = self.at.saturating_add(1);
         }
-    }
-}
-
-/// What a string of JSON says; nothing if it is no string.
-pub fn string(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
     }
 }
 

@@ -16,11 +16,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::cursor::string;
 use crate::config::Config;
 use crate::endpoint::Kind;
 use crate::message::{Answer, Attempt, Outcome};
 use crate::refusal::Refusal;
+use crate::request::string;
 use crate::ticket::{BadTicket, Exchange};
 
 /// What to do about it.

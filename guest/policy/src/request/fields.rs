@@ -351,7 +351,8 @@ fn raw<'b, M: MapAccess<'b>>(map: &mut M, body: &'b str) -> Result<(&'b str, Spa
     Ok((text, span))
 }
 
-fn string(text: &str) -> Option<Cow<'_, str>> {
+/// What a string of JSON says; nothing if it is no string.
+pub fn string(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str(text).ok().map(Cow::Owned)

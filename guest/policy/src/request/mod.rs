@@ -18,6 +18,7 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeSeed;
 
+pub use self::fields::string;
 use self::fields::{Fields, Options};
 pub use self::number::{Number, Thousandths};
 pub use self::schema::{Type, parameter};

@@ -57,16 +57,6 @@ local function claims_of(first_key, first)
   return claims
 end
 
--- Appends what is left for each claim to a reply.
-local function tell_standings(reply, claims, now, horizon_key)
-  for _, claim in ipairs(claims) do
-    local remaining, reset = rules[claim.kind].standing(asked(claim, now, horizon_key), claim, now)
-    table.insert(reply, remaining)
-    table.insert(reply, reset)
-  end
-  return reply
-end
-
 -- Writes the cells that have changed. They live as long as they count, and a minute more; under a test's clock,
 -- which is not the server's, a day more.
 local function keep_cells(now)
@@ -81,4 +71,15 @@ local function keep_cells(now)
       end
     end
   end
+end
+
+-- Ends a script that was asked about claims: keeps the cells, and appends what is left for each claim to the reply.
+local function answer(reply, claims, now, horizon_key)
+  for _, claim in ipairs(claims) do
+    local remaining, reset = rules[claim.kind].standing(asked(claim, now, horizon_key), claim, now)
+    table.insert(reply, remaining)
+    table.insert(reply, reset)
+  end
+  keep_cells(now)
+  return reply
 end

@@ -34,9 +34,7 @@ for at, claim in ipairs(claims) do
   end
 end
 if longest > NOW then
-  local reply = tell_standings({ 0, which, told(longest) }, claims, now, KEYS[4])
-  keep_cells(now)
-  return reply
+  return answer({ 0, which, told(longest) }, claims, now, KEYS[4])
 end
 
 hold.lease = math.max(hold.lease, lease)
@@ -52,6 +50,4 @@ redis.call('HSET', KEYS[1], 'parts', write_parts(hold.parts))
 if takes or not less then
   redis.call('HSET', KEYS[1], 'entry', row)
 end
-local reply = tell_standings({ 1 }, claims, now, KEYS[4])
-keep_cells(now)
-return reply
+return answer({ 1 }, claims, now, KEYS[4])

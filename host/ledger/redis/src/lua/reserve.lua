@@ -7,9 +7,7 @@ local claims = claims_of(5, 5)
 
 -- settle once: a reservation that comes again, or after its end, takes nothing more.
 if hold_under(KEYS[1]) then
-  local reply = tell_standings({ 1 }, claims, now, KEYS[4])
-  keep_cells(now)
-  return reply
+  return answer({ 1 }, claims, now, KEYS[4])
 end
 
 -- A cell claimed twice must have room for both.
@@ -22,9 +20,7 @@ for at, claim in ipairs(claims) do
   end
 end
 if longest > NOW then
-  local reply = tell_standings({ 0, which, told(longest) }, claims, now, KEYS[4])
-  keep_cells(now)
-  return reply
+  return answer({ 0, which, told(longest) }, claims, now, KEYS[4])
 end
 
 local ending = sum(now, lease)
@@ -33,8 +29,6 @@ for at, claim in ipairs(claims) do
   parts[at] = { key = claim.key, amount = 0, takes = {} }
   take(parts[at], claim, id, ending, now)
 end
-local reply = tell_standings({ 1 }, claims, now, KEYS[4])
-keep_cells(now)
 redis.call('HSET', KEYS[1], 'entry', row, 'parts', write_parts(parts))
 note_lease(KEYS[1], KEYS[2], KEYS[3], id, ending, lease)
-return reply
+return answer({ 1 }, claims, now, KEYS[4])
