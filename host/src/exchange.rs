@@ -7,15 +7,17 @@
 mod answer;
 mod attempts;
 mod closing;
+mod raising;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing, Unavailable};
+use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing};
 
 use self::attempts::Asked;
+pub(crate) use self::raising::Raising;
 use crate::body::Body;
 use crate::books::Charged;
 use crate::caller::Caller;
@@ -105,7 +107,8 @@ pub(crate) struct Exchange {
 struct Held {
     /// The row of the exchange as it stands if nobody settles it.
     opening: Arc<Entry>,
-    claims: usize,
+    /// As they were granted.
+    claims: Vec<Claim>,
     position: Position,
     dispatched: bool,
 }
@@ -211,15 +214,14 @@ impl Exchange {
         now: u64,
     ) -> Result<Vec<Standing>, Stop> {
         let claims: Vec<Claim> = claims.into_iter().map(translate::claim).collect();
-        let lease_ms = u64::try_from(self.generation.config.lease.as_millis()).unwrap_or(u64::MAX);
         // Noted first: if this future is dropped while the ledger works, what it granted is still settled.
-        self.hold = Some(Held {
+        let held = self.hold.insert(Held {
             opening: Arc::clone(&opening),
-            claims: claims.len(),
+            claims,
             position: Position::default(),
             dispatched: false,
         });
-        let hold = Hold { entry: &opening, claims: &claims, lease_ms };
+        let hold = Hold { entry: &opening, claims: &held.claims, lease_ms: self.generation.lease_ms() };
         match self.shell.store.reserve(hold, now).await {
             Ok(Reservation::Granted { standings, position }) => {
                 if let Some(held) = &mut self.hold {
@@ -251,9 +253,7 @@ impl Exchange {
     /// the upstream worked, so there is rarely anything to wait for.
     async fn when_durable(&self, outcome: Result<Decided, Stop>) -> Result<Decided, Stop> {
         let Some(held) = &self.hold else { return outcome };
-        let durable = self.shell.store.durable(held.position);
-        let kept = tokio::time::timeout(DURABLE_WITHIN, durable).await;
-        match kept.unwrap_or_else(|_| Err(Unavailable::new("what was granted is not on the disk in time"))) {
+        match raising::within(DURABLE_WITHIN, self.shell.store.durable(held.position)).await {
             Ok(()) => outcome,
             Err(unavailable) => {
                 tracing::error!(request_id = %self.id, cause = %unavailable, "the ledger did not keep a hold");
@@ -275,12 +275,16 @@ impl Exchange {
 
 /// What a flowing answer needs of its exchange.
 impl Exchange {
-    pub(crate) fn feed(&mut self, piece: wit::Piece<'_>) -> Result<wit::Output, Broken> {
+    /// What the client gets for a piece, and what must be held before the next one.
+    pub(crate) fn feed(
+        &mut self,
+        piece: wit::Piece<'_>,
+    ) -> Result<(wit::Output, Option<wit::Holding>), Broken> {
         let fed = self.generation.policy.call(|policy| policy.feed(&self.ticket, piece))?;
         if let Some(ticket) = fed.ticket {
             self.ticket = ticket;
         }
-        Ok(fed.output)
+        Ok((fed.output, fed.holding))
     }
 
     pub(crate) fn first_byte(&mut self) {

@@ -66,6 +66,11 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
+    /// How long a hold lives without a sign of life.
+    pub(crate) fn lease_ms(&self) -> u64 {
+        u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Checks all of a configuration, so that every problem is found at once, and loads it.
     pub(crate) fn load(
         text: &str,

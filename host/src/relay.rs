@@ -3,12 +3,12 @@
 //! It reads the upstream only when the client has room (the server polls it), so a slow client slows the
 //! upstream. Dropped before its end, it settles its exchange as one whose client left.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use crate::exchange::Exchange;
-use crate::policy::wit;
+use crate::exchange::{Exchange, Raising};
+use crate::policy::{Broken, wit};
 use crate::upstream::Flowing;
 
 /// The answer broke off: what is said to the server, which then cuts the connection.
@@ -29,11 +29,13 @@ pub(crate) struct Relay {
     /// None once the upstream is done with, or let go.
     upstream: Option<Flowing>,
     inspect: bool,
+    /// What must be held before the next piece.
+    raising: Option<Raising>,
 }
 
 impl Relay {
     pub(crate) fn new(exchange: Exchange, upstream: Flowing, inspect: bool) -> Self {
-        Self { exchange, upstream: Some(upstream), inspect }
+        Self { exchange, upstream: Some(upstream), inspect, raising: None }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -44,11 +46,22 @@ impl Relay {
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
-            let received = std::task::ready!(upstream.poll_chunk(cx));
-            let step = match received {
-                Some(Ok(bytes)) => self.chunk(bytes),
-                Some(Err(fault)) => self.broken(fault),
-                None => self.end(),
+            let step = if let Some(raising) = &mut self.raising {
+                let raised = ready!(raising.as_mut().poll(cx));
+                self.raising = None;
+                match raised {
+                    Some(opening) => {
+                        self.exchange.raised(opening);
+                        continue;
+                    }
+                    None => self.limited(),
+                }
+            } else {
+                match ready!(upstream.poll_chunk(cx)) {
+                    Some(Ok(bytes)) => self.chunk(bytes),
+                    Some(Err(fault)) => self.broken(fault),
+                    None => self.end(),
+                }
             };
             if let Some(bytes) = step.transpose() {
                 self.exchange.first_byte();
@@ -61,15 +74,29 @@ impl Relay {
         if !self.inspect {
             return Ok(Some(bytes));
         }
-        match self.feed(wit::Piece::Chunk(&bytes))? {
+        let (output, holding) = self.feed(wit::Piece::Chunk(&bytes))?;
+        if let Some(holding) = holding {
+            let raising = self.exchange.raise(holding);
+            self.raising = Some(raising.map_err(|broken| self.cut(&broken))?);
+        }
+        match output {
             wit::Output::Pass => Ok(Some(bytes)),
             wit::Output::Replace(other) => Ok(some(other)),
             wit::Output::Stop(last) => Ok(self.stop(last, wit::Ending::Completed)),
         }
     }
 
+    /// INVARIANT (never over-admit): nothing more than what is held passes.
+    fn limited(&mut self) -> Result<Option<Bytes>, Cut> {
+        match self.feed(wit::Piece::Limited)?.0 {
+            wit::Output::Pass => Ok(None),
+            wit::Output::Replace(bytes) => Ok(some(bytes)),
+            wit::Output::Stop(last) => Ok(self.stop(last, wit::Ending::Completed)),
+        }
+    }
+
     fn end(&mut self) -> Result<Option<Bytes>, Cut> {
-        let output = if self.inspect { self.feed(wit::Piece::End)? } else { wit::Output::Pass };
+        let output = if self.inspect { self.feed(wit::Piece::End)?.0 } else { wit::Output::Pass };
         let last = match output {
             wit::Output::Pass => Vec::new(),
             wit::Output::Replace(last) | wit::Output::Stop(last) => last,
@@ -78,7 +105,7 @@ impl Relay {
     }
 
     fn broken(&mut self, fault: wit::Fault) -> Result<Option<Bytes>, Cut> {
-        let output = if self.inspect { self.feed(wit::Piece::Broken(fault))? } else { wit::Output::Pass };
+        let output = if self.inspect { self.feed(wit::Piece::Broken(fault))?.0 } else { wit::Output::Pass };
         match output {
             wit::Output::Pass => {
                 self.stop(Vec::new(), wit::Ending::UpstreamBroke);
@@ -97,13 +124,15 @@ impl Relay {
         some(last)
     }
 
+    fn feed(&mut self, piece: wit::Piece<'_>) -> Result<(wit::Output, Option<wit::Holding>), Cut> {
+        self.exchange.feed(piece).map_err(|broken| self.cut(&broken))
+    }
+
     /// A policy that fails here has its answer cut: the client must not take half an answer for a whole one.
-    fn feed(&mut self, piece: wit::Piece<'_>) -> Result<wit::Output, Cut> {
-        self.exchange.feed(piece).map_err(|broken| {
-            tracing::error!(request_id = %self.exchange.id(), cause = %broken, "the policy gave no answer inside a stream");
-            self.stop(Vec::new(), wit::Ending::PolicyFailed);
-            Cut("the policy failed")
-        })
+    fn cut(&mut self, broken: &Broken) -> Cut {
+        tracing::error!(request_id = %self.exchange.id(), cause = %broken, "the policy gave no answer inside a stream");
+        self.stop(Vec::new(), wit::Ending::PolicyFailed);
+        Cut("the policy failed")
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
     Admission, Admitted, Attempt, Breaker, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Health,
-    Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem, Reply, Rule,
-    Settings, Settlement, Surroundings, Target, Usage, Verdict,
+    Holding, Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem,
+    Reply, Rule, Settings, Settlement, Surroundings, Target, Usage, Verdict,
 };
 
 use crate::policy::{Headers, Limits, Load, Loaded, Policy, Trap};
@@ -160,6 +160,7 @@ impl Policy for Called {
             Piece::Chunk(bytes) => wit::Piece::Chunk(bytes),
             Piece::End => wit::Piece::End,
             Piece::Broken(why) => wit::Piece::Broken(fault(why)),
+            Piece::Limited => wit::Piece::Limited,
         };
         let fed = self.call(|policy| policy.feed(ticket, piece))?;
         let output = match fed.output {
@@ -167,7 +168,9 @@ impl Policy for Called {
             wit::Output::Replace(bytes) => Output::Replace(bytes),
             wit::Output::Stop(bytes) => Output::Stop(bytes),
         };
-        Ok(Fed { ticket: fed.ticket, output })
+        let holding =
+            fed.holding.map(|holding| Holding { amounts: holding.amounts, usage: usage(holding.usage) });
+        Ok(Fed { ticket: fed.ticket, output, holding })
     }
 
     fn settle(&mut self, ticket: &[u8], ending: Ending) -> Result<Settlement, Trap> {

@@ -21,6 +21,7 @@ pub mod component;
 pub mod crowd;
 pub mod driver;
 pub mod instant;
+pub mod kept;
 pub mod live;
 pub mod outcome;
 pub mod policy;

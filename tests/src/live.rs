@@ -9,14 +9,10 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tollgate::{Gateway, NotLoaded, PolicySource, Server};
-use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
-use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
-use tollgate_ledger::{
-    Breakers, Charge, Charges, Claim, Condition, Entry, Hold, Ledger, Memory, Pending, Position, Query,
-    Raise, Reservation, Settled, Standing, Store, Unavailable,
-};
+use tollgate_ledger::Store;
 
 use crate::driver::Driver;
+use crate::kept::Books;
 use crate::outcome::{Outcome, Received, problem_line};
 use crate::provider::Provider;
 use crate::records::Records;
@@ -52,10 +48,10 @@ impl Driver for Host {
         let config = vector.config.text();
         let provider = Provider::start(&setup::upstreams(&config), &vector.provider);
         let now = vector.now.ms;
-        let memory = Arc::new(books::before(&vector.ledger, &vector.tripped, now));
-        vector.stored.iter().for_each(|stored| stored.keep(&*memory));
-        let store: Arc<dyn Store> =
-            if vector.ledger_unavailable { Arc::new(Down) } else { Arc::<Memory>::clone(&memory) };
+        let memory = books::before(&vector.ledger, &vector.tripped, now);
+        vector.stored.iter().for_each(|stored| stored.keep(&memory));
+        let kept = Arc::new(Books::new(memory, vector.ledger_unavailable));
+        let store: Arc<dyn Store> = Arc::<Books>::clone(&kept);
         let random = vector.random;
         let waits = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&waits);
@@ -98,10 +94,11 @@ impl Driver for Host {
             notes,
             client,
             upstream: provider.finish(),
-            ledger: books::cells(&memory, now),
+            ledger: books::cells(kept.memory(), now),
             usage: record.usage,
             ending: granted.then_some(record.ending),
             waits: std::mem::take(&mut *waits.lock().unwrap()),
+            raises: kept.raises(),
         }
     }
 }
@@ -136,98 +133,5 @@ impl Running {
     pub fn stop(self, runtime: &Runtime) {
         let _ = self.stop.send(());
         runtime.block_on(self.task).unwrap();
-    }
-}
-
-/// A ledger that cannot be asked.
-struct Down;
-
-impl Down {
-    fn answer<T: Send + 'static>() -> Pending<'static, T> {
-        Box::pin(async { Err(Unavailable { reason: "down for a test".into() }) })
-    }
-}
-
-impl Ledger for Down {
-    fn reserve<'a>(&'a self, _: Hold<'a>, _: u64) -> Pending<'a, Reservation> {
-        Self::answer()
-    }
-
-    fn durable(&self, _: Position) -> Pending<'_, ()> {
-        Self::answer()
-    }
-
-    fn renew<'a>(&'a self, _: &'a str, _: u64, _: u64) -> Pending<'a, bool> {
-        Self::answer()
-    }
-
-    fn raise<'a>(&'a self, _: Hold<'a>, _: u64) -> Pending<'a, Raise> {
-        Self::answer()
-    }
-
-    fn settle<'a>(&'a self, _: &'a Arc<Entry>, _: Charge<'a>, _: u64) -> Pending<'a, Settled> {
-        Self::answer()
-    }
-
-    fn expire(&self, _: u64) -> Pending<'_, usize> {
-        Self::answer()
-    }
-
-    fn standings<'a>(&'a self, _: &'a [Claim], _: u64) -> Pending<'a, Vec<Standing>> {
-        Self::answer()
-    }
-
-    fn flush(&self) -> Pending<'_, ()> {
-        Self::answer()
-    }
-
-    fn condition(&self) -> Condition {
-        Condition::Down("down for a test".into())
-    }
-}
-
-impl Breakers for Down {
-    fn ask<'a>(&'a self, _: &'a str, _: BreakerRule, _: u64) -> Pending<'a, Passage> {
-        Self::answer()
-    }
-
-    fn tell<'a>(&'a self, _: &'a str, _: BreakerRule, _: u64, _: Health, _: u64) -> Pending<'a, ()> {
-        Self::answer()
-    }
-}
-
-impl Charges for Down {
-    fn charges<'a>(&'a self, _: &'a Query) -> Pending<'a, Vec<Entry>> {
-        Self::answer()
-    }
-}
-
-impl Keys for Down {
-    fn find<'a>(&'a self, _: &'a Digest) -> Pending<'a, Option<Found>> {
-        Self::answer()
-    }
-
-    fn key<'a>(&'a self, _: &'a str) -> Pending<'a, Option<Key>> {
-        Self::answer()
-    }
-
-    fn keys(&self) -> Pending<'_, Vec<Key>> {
-        Self::answer()
-    }
-
-    fn keep_key<'a>(&'a self, _: &'a Key) -> Pending<'a, Kept> {
-        Self::answer()
-    }
-
-    fn scope<'a>(&'a self, _: &'a str) -> Pending<'a, Option<Scope>> {
-        Self::answer()
-    }
-
-    fn scopes(&self) -> Pending<'_, Vec<Scope>> {
-        Self::answer()
-    }
-
-    fn keep_scope<'a>(&'a self, _: &'a Scope) -> Pending<'a, Kept> {
-        Self::answer()
     }
 }

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub ending: Option<String>,
     /// The waits before another try, in milliseconds; those of none left out.
     pub waits: Vec<u64>,
+    /// What was to be held in all, each time that more was asked for inside a stream: one amount for each claim.
+    pub raises: Vec<Vec<u64>>,
 }
 
 /// An answer as the client received it.
@@ -89,6 +91,8 @@ pub struct Expected {
     ending: Option<String>,
     #[serde(default)]
     waits: Vec<u64>,
+    #[serde(default)]
+    raises: Vec<Vec<u64>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -176,6 +180,7 @@ impl Expected {
             usage: self.usage.map(Usage::from),
             ending: self.ending,
             waits: self.waits,
+            raises: self.raises,
         }
     }
 }
@@ -257,6 +262,9 @@ impl Outcome {
         }
         if !self.waits.is_empty() {
             fields.push(format!("\"waits\": {:?}", self.waits));
+        }
+        if !self.raises.is_empty() {
+            fields.push(format!("\"raises\": {:?}", self.raises));
         }
         match fields.as_slice() {
             [] => "{}".into(),

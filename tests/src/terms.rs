@@ -1,6 +1,6 @@
 //! What the interface promises about rows and limits, checked on every exchange that the reference walk makes.
 
-use tollgate_policy::message::{Admitted, Principal, Rule, Unit, Usage};
+use tollgate_policy::message::{Admitted, Claim, Holding, Principal, Rule, Unit, Usage};
 
 use crate::policy::Policy;
 
@@ -22,6 +22,25 @@ pub fn assert_agree(policy: &mut dyn Policy, admitted: &Admitted, stored: Option
             Unit::Tokens => assert_eq!(claim.amount, usage.input_tokens + usage.output_tokens),
             Unit::Concurrent => assert!(claim.amount == 1 && matches!(claim.rule, Rule::Slots { .. })),
             Unit::Money => assert_eq!(claim.amount.min(MOST_MONEY), usage.charge),
+        }
+    }
+}
+
+/// What is to be held from now on is what the row says, and never less than before.
+pub fn assert_raised(holding: &Holding, claims: &[Claim]) {
+    let Holding { amounts, usage } = holding;
+    assert!(usage.estimated && usage.upstream.is_some() && usage.upstream_model.is_some(), "{usage:?}");
+    assert_eq!(amounts.len(), claims.len(), "one amount for each claim");
+    assert!(
+        claims.iter().zip(amounts).all(|(claim, amount)| *amount >= claim.amount),
+        "{amounts:?} {claims:?}"
+    );
+    let in_all = usage.input_tokens + usage.output_tokens;
+    for (claim, amount) in claims.iter().zip(amounts) {
+        match claim.rule {
+            Rule::Budget { .. } => assert_eq!((*amount).min(MOST_MONEY), usage.charge),
+            Rule::Slots { .. } => assert_eq!(*amount, 1),
+            Rule::Window { .. } => assert!([1, in_all].contains(amount), "{amount} of {in_all}"),
         }
     }
 }

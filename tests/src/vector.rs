@@ -39,9 +39,9 @@ pub struct Vector {
     /// The keys in the shell's store.
     #[serde(default)]
     pub stored: Vec<Stored>,
-    /// Whether the ledger can not be asked.
+    /// When the ledger can not be asked.
     #[serde(default)]
-    pub ledger_unavailable: bool,
+    pub ledger_unavailable: Option<Unavailable>,
     /// The random bits of every call.
     #[serde(default)]
     pub random: u64,
@@ -64,6 +64,16 @@ pub struct Vector {
     pub drivers: Vec<Runtime>,
     /// The outcome; missing only until it is blessed.
     pub expect: Option<Expected>,
+}
+
+/// When a ledger can not be asked.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailable {
+    /// At no time.
+    Always,
+    /// When it should hold more in the middle of a stream.
+    InStreams,
 }
 
 /// A way to run a policy and a shell.

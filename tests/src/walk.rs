@@ -3,13 +3,15 @@
 //! This is the reading of the interface that every shell is held to. It acts (reserves, "sends" to a script, edits
 //! bodies) and never decides. What the interface promises about the policy's answers is asserted here, at the call.
 
+mod flow;
+
 use serde_json::Value;
 use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::{Breakers, Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
 use tollgate_policy::message::{
-    Admission, Admitted, Answer, Attempt, Edit, Ending, Failure, Fault, Head, Header, Health, Identity,
-    Limited, Load as Lately, Outcome as Tried, Output, Piece, Principal, Reply, Standing, Surroundings,
-    Target, Verdict,
+    Admission, Admitted, Answer, Attempt, Claim, Edit, Ending, Failure, Fault, Head, Header, Health,
+    Identity, Limited, Load as Lately, Outcome as Tried, Principal, Reply, Standing, Surroundings, Target,
+    Verdict,
 };
 
 use crate::books;
@@ -19,7 +21,7 @@ use crate::script::Script;
 use crate::setup;
 use crate::stored::Stored;
 use crate::terms;
-use crate::vector::{self, Request, Vector, headers};
+use crate::vector::{self, Request, Unavailable, Vector, headers};
 
 /// The id of every exchange in a vector.
 pub const REQUEST_ID: &str = "vector";
@@ -48,10 +50,11 @@ pub fn run(vector: &Vector, load: &dyn Load) -> Outcome {
         stored: &vector.stored,
         body_limit: setup::body_limit(&config),
         now: vector.now.ms,
-        ledger: (!vector.ledger_unavailable)
+        ledger: (vector.ledger_unavailable != Some(Unavailable::Always))
             .then(|| books::before(&vector.ledger, &vector.tripped, vector.now.ms)),
         script: Script::new(&vector.provider),
         ticket: Vec::new(),
+        held: Vec::new(),
         outcome: Outcome { notes, ..Outcome::default() },
     };
     walk.exchange();
@@ -78,6 +81,8 @@ struct Walk<'v> {
     ledger: Option<Memory>,
     script: Script,
     ticket: Vec<u8>,
+    /// What is held: the claims with their amounts as they are now.
+    held: Vec<Claim>,
     outcome: Outcome,
 }
 
@@ -142,7 +147,10 @@ impl Walk<'_> {
         let entry = books::entry(REQUEST_ID, self.now, &admitted.usage, Ended::Lost);
         let hold = Hold { entry: &entry, claims: &claims, lease_ms: books::LEASE_MS };
         match books::now(ledger.reserve(hold, self.now)) {
-            Reservation::Granted { standings, .. } => Some(standings.iter().map(books::standing).collect()),
+            Reservation::Granted { standings, .. } => {
+                self.held.clone_from(&admitted.claims);
+                Some(standings.iter().map(books::standing).collect())
+            }
             Reservation::Limited { claim, retry_after_ms, standings } => {
                 let standings = standings.iter().map(books::standing).collect();
                 self.refuse(&Failure::Limited(Limited { claim: claim as u32, retry_after_ms, standings }));
@@ -250,64 +258,6 @@ impl Walk<'_> {
         };
         let headers = pick(&headers(&answer.headers), &self.names.answer);
         Tried::Answer(Answer { status: answer.status, headers, body })
-    }
-
-    fn relay(&mut self, answer: &vector::Answer, tried: &Tried, added: Vec<Header>, inspect: bool) -> Ending {
-        let Tried::Answer(judged) = tried else { panic!("the policy relays an answer that there is not") };
-        assert_sound(&added);
-        let mut list = pick(&headers(&answer.headers), &self.names.relay);
-        list.extend(added);
-        let mut received =
-            Received { status: answer.status, headers: sorted(list), body: Vec::new(), cut: false };
-        let ending = match &judged.body {
-            Some(whole) => {
-                received.body.clone_from(whole);
-                Ending::Completed
-            }
-            None => self.flow(answer, inspect, &mut received),
-        };
-        self.outcome.client = Some(received);
-        ending
-    }
-
-    /// Passes a stream on, piece by piece.
-    fn flow(&mut self, answer: &vector::Answer, inspect: bool, received: &mut Received) -> Ending {
-        for chunk in answer.pieces() {
-            match self.feed(Piece::Chunk(&chunk), inspect) {
-                Output::Pass => received.body.extend(chunk),
-                Output::Replace(bytes) => received.body.extend(bytes),
-                Output::Stop(bytes) => {
-                    received.body.extend(bytes);
-                    return Ending::Completed;
-                }
-            }
-        }
-        let (last, ending) = match answer.ending {
-            vector::Ending::Complete => (Piece::End, Ending::Completed),
-            _ if self.request.leaves => {
-                received.cut = true;
-                return Ending::ClientLeft;
-            }
-            vector::Ending::Close => (Piece::Broken(Fault::Closed), Ending::UpstreamBroke),
-            vector::Ending::Hang => (Piece::Broken(Fault::Timeout), Ending::UpstreamBroke),
-            other => panic!("a stream does not end with {other:?}"),
-        };
-        match self.feed(last, inspect) {
-            Output::Pass => received.cut = ending == Ending::UpstreamBroke,
-            Output::Replace(bytes) | Output::Stop(bytes) => received.body.extend(bytes),
-        }
-        ending
-    }
-
-    fn feed(&mut self, piece: Piece<'_>, inspect: bool) -> Output {
-        if !inspect {
-            return Output::Pass;
-        }
-        let fed = self.policy.feed(&self.ticket, piece).unwrap();
-        if let Some(ticket) = fed.ticket {
-            self.ticket = ticket;
-        }
-        fed.output
     }
 
     fn settle(&mut self, ending: Ending, admitted: &Admitted) {

@@ -14,7 +14,10 @@ fn any_split_of_a_stream_gives_the_same_outcome() {
 /// Every vector with a stream, its chunks `size` bytes long.
 fn resplit(size: usize) -> Vec<Vector> {
     let streams = |vector: &Vector| vector.provider.values().flatten().any(|answer| answer.is_event_stream());
-    let mut vectors: Vec<Vector> = driver::selected().into_iter().filter(streams).collect();
+    // When more is asked for, and where a stream ends that is not given it, does depend on the pieces.
+    let is_cut_to_slices = |vector: &Vector| vector.name.starts_with("slices/");
+    let mut vectors: Vec<Vector> =
+        driver::selected().into_iter().filter(streams).filter(|vector| !is_cut_to_slices(vector)).collect();
     assert!(!vectors.is_empty());
     // Byte by byte is for the short ones; the long ones are about their length.
     let length = |vector: &Vector| {

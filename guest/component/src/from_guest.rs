@@ -122,13 +122,15 @@ impl From<policy::Judgement> for wit::Judgement {
 }
 
 impl From<policy::Fed> for wit::Fed {
-    fn from(policy::Fed { ticket, output }: policy::Fed) -> Self {
+    fn from(policy::Fed { ticket, output, holding }: policy::Fed) -> Self {
         let output = match output {
             policy::Output::Pass => wit::Output::Pass,
             policy::Output::Replace(bytes) => wit::Output::Replace(bytes),
             policy::Output::Stop(bytes) => wit::Output::Stop(bytes),
         };
-        Self { ticket, output }
+        let holding =
+            holding.map(|policy::Holding { amounts, usage }| wit::Holding { amounts, usage: usage.into() });
+        Self { ticket, output, holding }
     }
 }
 

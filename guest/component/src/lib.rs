@@ -63,6 +63,7 @@ impl wit::GuestGateway for Gateway {
             wit::Piece::Chunk(bytes) => policy::Piece::Chunk(bytes),
             wit::Piece::End => policy::Piece::End,
             wit::Piece::Broken(fault) => policy::Piece::Broken((*fault).into()),
+            wit::Piece::Limited => policy::Piece::Limited,
         };
         sound(self.0.feed(&ticket, piece)).into()
     }

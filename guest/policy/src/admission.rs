@@ -10,12 +10,14 @@ use crate::claim::Caller;
 use crate::config::{Allowed, Config, Model};
 use crate::context::{self, Form};
 use crate::endpoint::Kind;
-use crate::message::{Admitted, Priority, Surroundings, Target, Usage};
-use crate::money::MOST_MONEY;
+use crate::limit::Limit;
+use crate::message::{Admitted, Priority, Surroundings, Target, Unit};
 use crate::price::{Cost, Price};
 use crate::refusal::{Refusal, brief};
 use crate::request::Request;
 use crate::route::{self, Facts};
+use crate::settlement::{Worst, unsettled};
+use crate::slices::Slices;
 use crate::ticket::{Exchange, Stage, Step, Who, encoded};
 
 /// Who asks to be admitted.
@@ -48,7 +50,7 @@ pub fn admit(
 
     let forms = context::forms(config, asker.allowed, kind, model_index, &request, body)?;
     let mut plan: Vec<(Step, &Form<'_>)> = Vec::new();
-    let (mut input_estimate, mut held_output) = (0, 0);
+    let (mut input_estimate, mut most_output, mut output_slice) = (0, 0, 0);
     for form in iter::once(&forms.first).chain(&forms.spare) {
         let served = config.model(form.model).unwrap_or(model);
         let request = form.request.as_ref().unwrap_or(&request);
@@ -76,8 +78,10 @@ pub fn admit(
         let spare = !plan.is_empty();
         plan.extend(steps.into_iter().map(|step| (Step { change: form.change, spare, ..step }, form)));
         input_estimate = input_estimate.max(form.input);
-        held_output = held_output.max(output);
+        most_output = most_output.max(output);
+        output_slice = output_slice.max(served.output_slice);
     }
+    let slices = slices(asker.caller, kind, &request, output_slice, most_output);
     let steps: Vec<Step> = plan.iter().map(|(step, _)| *step).collect();
     let plan_bytes = encoded(&steps);
     let exchange = Exchange {
@@ -88,7 +92,8 @@ pub fn admit(
         hides_usage: request.hides_usage(),
         input_estimate,
         input_bound: request.input_bound,
-        held_output,
+        held_output: slices.map_or(most_output, |slices| slices.size),
+        slices,
         held_for: 0,
         now_ms: around.now_ms,
         plan: &plan_bytes,
@@ -123,8 +128,16 @@ pub fn admit(
         ticket: Stage::Trying(exchange).seal(config),
         claims: asker.caller.claims(&config.calendar, &claimed, around.now_ms),
         targets,
-        usage: unsettled(&exchange, asker.caller, &model.name, price, cost),
+        usage: unsettled(&exchange, Worst { caller: asker.caller, model, target: None, price, cost }),
     })
+}
+
+/// How output is held for where a stream names no maximum. For whom no tokens and no money are counted, there is nothing
+/// to hold piece by piece.
+fn slices(caller: &Caller, kind: Kind, request: &Request<'_>, size: u64, most: u64) -> Option<Slices> {
+    let counts = |limit: &Limit| matches!(limit.unit(), Unit::Tokens | Unit::Money);
+    let is_open = kind.writes() && request.streams() && request.max_output_tokens.is_none();
+    if is_open && caller.limits.iter().any(counts) { Slices::new(size, request.choices, most) } else { None }
 }
 
 /// A model that the caller may use for this.
@@ -141,23 +154,4 @@ fn usable<'c>(
         return Err(Refusal::WrongEndpoint { model: model.name.clone(), path: kind.client_path() });
     }
     Ok((index, model))
-}
-
-/// The row of an exchange that nobody settles: these amounts are held for it, at this price.
-fn unsettled(exchange: &Exchange<'_>, caller: &Caller, model: &str, price: &Price, held: Cost) -> Usage {
-    Usage {
-        key: caller.name.clone(),
-        model: model.to_owned(),
-        upstream: None,
-        upstream_model: None,
-        input_tokens: exchange.input_estimate,
-        cached_input_tokens: 0,
-        cache_write_tokens: 0,
-        output_tokens: exchange.held_output,
-        reasoning_tokens: 0,
-        estimated: true,
-        charge: held.nano.min(MOST_MONEY),
-        currency: price.currency.as_str().to_owned(),
-        price: price.shown(held.tier),
-    }
 }

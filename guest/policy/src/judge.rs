@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::context;
 use crate::context::learnt::{self, Learnt};
 use crate::message::{Attempt, Header, Health, Judgement, Outcome, Verdict};
-use crate::meter::Meter;
+use crate::meter::{Form, Meter};
 use crate::rates;
 use crate::refusal::Refusal;
 use crate::ticket::{BadTicket, Exchange, Parties, Stage, encoded};
@@ -45,7 +45,14 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
             }
             Reading::Pieces(form) => {
                 let encoded = encoded(&exchange);
-                let verdict = relay(Stage::Relaying { meter: Meter::new(form), exchange: &encoded }, true);
+                // What is sent as one document cannot be stopped in the middle, and saves nothing if it is.
+                let slices = exchange.slices.filter(|_| form != Form::Json);
+                let mut meter = Meter::new(form);
+                if let Some(slices) = slices {
+                    meter.remember_chunks(slices.choices);
+                }
+                let asks_at = slices.map(|slices| slices.asks_at(exchange.held_output));
+                let verdict = relay(Stage::Relaying { meter, exchange: &encoded, asks_at }, true);
                 return Ok(Judgement { verdict, health: Health::Good });
             }
             Reading::Failure(failure) => {

@@ -36,6 +36,7 @@ mod refusal;
 mod request;
 mod route;
 mod settlement;
+mod slices;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use crate::config::{By, Config};
 use crate::endpoint::Endpoint;
 pub use crate::message::*;
 use crate::refusal::Refusal;
+use crate::stream::Relaying;
 pub use crate::ticket::BadTicket;
 use crate::ticket::{Stage, Who, encoded};
 
@@ -197,12 +199,15 @@ impl Gateway {
     pub fn feed(&self, ticket: &[u8], piece: Piece<'_>) -> Result<Fed, BadTicket> {
         let mut stage = Stage::open(ticket, &self.config)?;
         match &mut stage {
-            Stage::Relaying { meter, .. } => {
-                let output = stream::feed(meter, piece);
-                Ok(Fed { ticket: Some(stage.seal(&self.config)), output })
+            Stage::Relaying { meter, exchange, asks_at } => {
+                let relaying = Relaying { config: &self.config, meter, exchange, asks_at };
+                let (output, holding) = relaying.feed(piece)?;
+                Ok(Fed { ticket: Some(stage.seal(&self.config)), output, holding })
             }
             // Nothing more is to be learnt from this answer: `inspect` was false.
-            Stage::Relayed(..) | Stage::Failed(_) => Ok(Fed { ticket: None, output: Output::Pass }),
+            Stage::Relayed(..) | Stage::Failed(_) => {
+                Ok(Fed { ticket: None, output: Output::Pass, holding: None })
+            }
             _ => Err(BadTicket),
         }
     }

@@ -1,10 +1,14 @@
 //! The values that cross the interface, as plain Rust. They mirror `wit/policy.wit`, which specifies them;
 //! the comments here only name the item.
 
+mod judgement;
 mod principal;
+mod stream;
 mod usage;
 
+pub use judgement::{Health, Judgement, Verdict};
 pub use principal::{LimitOf, Limits, Principal, Priority, Scope, Unit};
+pub use stream::{Fed, Holding, Output, Piece};
 pub use tollgate_document::Problem;
 pub use usage::{Ending, Price, Settlement, Usage};
 
@@ -264,89 +268,6 @@ pub struct Attempt {
     pub random: u64,
     /// What was sent lately.
     pub load: Load,
-}
-
-/// What a try tells of its upstream: enum `health`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It works.
-    Good,
-    /// It failed by its own fault.
-    Bad,
-    /// It refused the gateway's credential.
-    Denied,
-    /// Nothing was learnt.
-    Unknown,
-}
-
-/// The answer of `judge`: record `judgement`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// What to do.
-    pub verdict: Verdict,
-    /// What it tells of the upstream.
-    pub health: Health,
-}
-
-/// What to do after a try: variant `verdict`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send the answer to the client.
-    Relay {
-        /// The next ticket.
-        ticket: Ticket,
-        /// Headers to add.
-        headers: Vec<Header>,
-        /// Whether the body goes through `feed`.
-        inspect: bool,
-    },
-    /// Try again.
-    Retry {
-        /// The next ticket.
-        ticket: Ticket,
-        /// Index of the target.
-        target: u32,
-        /// How long to wait first.
-        after_ms: u64,
-    },
-    /// Answer this.
-    Reply {
-        /// The next ticket.
-        ticket: Ticket,
-        /// The reply.
-        reply: Reply,
-    },
-}
-
-/// A piece of a relayed body: variant `piece`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Piece<'a> {
-    /// Bytes as they came.
-    Chunk(&'a [u8]),
-    /// The body is complete.
-    End,
-    /// The body is not complete and will not be.
-    Broken(Fault),
-}
-
-/// What the client gets for a piece: variant `output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// The piece itself.
-    Pass,
-    /// These bytes.
-    Replace(Vec<u8>),
-    /// These bytes, then the end.
-    Stop(Vec<u8>),
-}
-
-/// The answer of `feed`: record `fed`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fed {
-    /// The next ticket, if it changed.
-    pub ticket: Option<Ticket>,
-    /// What the client gets.
-    pub output: Output,
 }
 
 /// What only the shell can see: variant `failure`.

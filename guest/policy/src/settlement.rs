@@ -10,12 +10,12 @@
 //!
 //! An exchange is charged at the prices in force when it was admitted, which are those it was held for.
 
-use crate::claim::Amounts;
-use crate::config::Config;
+use crate::claim::{Amounts, Caller};
+use crate::config::{Config, Model, Target};
 use crate::message::{Ending, Settlement, Usage};
 use crate::meter::{Counts, Tally};
 use crate::money::MOST_MONEY;
-use crate::price::Cost;
+use crate::price::{Cost, Price};
 use crate::ticket::{BadTicket, Exchange, Parties, Stage};
 
 /// Closes an exchange.
@@ -61,6 +61,38 @@ pub fn settle(config: &Config, stage: &Stage<'_>, ending: Ending) -> Result<Sett
             price: price.shown(tier),
         },
     })
+}
+
+/// What an exchange costs if it is never settled.
+pub struct Worst<'a> {
+    pub caller: &'a Caller,
+    pub model: &'a Model,
+    /// The target that answers, when it is known.
+    pub target: Option<&'a Target>,
+    /// The price that is held for.
+    pub price: &'a Price,
+    /// What is held at it for all of [`Exchange::held_output`].
+    pub cost: Cost,
+}
+
+/// The row of an exchange that nobody settles.
+pub fn unsettled(exchange: &Exchange<'_>, worst: Worst<'_>) -> Usage {
+    let Worst { caller, model, target, price, cost } = worst;
+    Usage {
+        key: caller.name.clone(),
+        model: model.name.clone(),
+        upstream: target.map(|target| target.upstream.clone()),
+        upstream_model: target.map(|target| target.model.clone()),
+        input_tokens: exchange.input_estimate,
+        cached_input_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: exchange.held_output,
+        reasoning_tokens: 0,
+        estimated: true,
+        charge: cost.nano.min(MOST_MONEY),
+        currency: price.currency.as_str().to_owned(),
+        price: price.shown(cost.tier),
+    }
 }
 
 /// About how many input tokens were sent.

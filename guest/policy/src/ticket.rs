@@ -19,6 +19,7 @@ use crate::context::Change;
 use crate::endpoint::{Endpoint, Kind};
 use crate::meter::{Meter, Tally};
 use crate::price::Price;
+use crate::slices::Slices;
 use crate::tries::Tries;
 
 /// A ticket that this policy, with this configuration, did not make for this call.
@@ -58,6 +59,8 @@ pub enum Stage<'a> {
         /// The [`Exchange`], encoded: pieces do not need it.
         #[serde(borrow, serialize_with = "bytes")]
         exchange: &'a [u8],
+        /// How many output tokens there must be for more to be held, if that is ever asked for.
+        asks_at: Option<u64>,
     },
 }
 
@@ -78,8 +81,10 @@ pub struct Exchange<'a> {
     pub input_bound: u64,
     /// When it was admitted, and so at which prices: milliseconds since the epoch.
     pub now_ms: u64,
-    /// Output tokens that are held for.
+    /// Output tokens that are held for when it is admitted.
     pub held_output: u64,
+    /// How more is held for, if that is not all there can be.
+    pub slices: Option<Slices>,
     /// The position whose price is held.
     pub held_for: u32,
     /// The targets in the order in which they are tried: [`Step`]s, encoded. What follows calls a place in it a position.
@@ -130,7 +135,12 @@ pub struct Parties<'c> {
     pub step: Step,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    /// Reads the encoded form.
+    pub fn read(encoded: &'a [u8]) -> Result<Self, BadTicket> {
+        read(encoded)
+    }
+
     /// Looks the indices up.
     pub fn parties<'c>(&self, config: &'c Config) -> Result<Parties<'c>, BadTicket> {
         let model = config.model(self.model).ok_or(BadTicket)?;
@@ -197,7 +207,7 @@ fn step_of(steps: &[Step], position: u32) -> Result<Step, BadTicket> {
 }
 
 /// Changes with the layout of what follows it.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// Version and fingerprint.
 const PREFIX: usize = 1 + size_of::<u64>();
@@ -206,7 +216,9 @@ impl<'a> Stage<'a> {
     /// Writes a ticket.
     pub fn seal(&self, config: &Config) -> Vec<u8> {
         let space = match self {
-            Self::Relaying { exchange, .. } => exchange.len().saturating_add(64),
+            Self::Relaying { exchange, meter, .. } => {
+                exchange.len().saturating_add(meter.remembered()).saturating_add(64)
+            }
             _ => 64,
         };
         let mut ticket = Vec::with_capacity(space.saturating_add(PREFIX));
@@ -232,7 +244,7 @@ impl<'a> Stage<'a> {
             Self::Trying(exchange) | Self::Failed(exchange) | Self::Relayed(exchange, _) => {
                 Ok(Some(*exchange))
             }
-            Self::Relaying { exchange, .. } => read(exchange).map(Some),
+            Self::Relaying { exchange, .. } => Exchange::read(exchange).map(Some),
         }
     }
 }

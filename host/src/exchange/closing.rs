@@ -29,7 +29,7 @@ impl Exchange {
         let now = (self.shell.clock)();
         let settled = self.generation.policy.call(|policy| policy.settle(&self.ticket, ending)).and_then(
             |settlement| {
-                if settlement.amounts.len() == held.claims {
+                if settlement.amounts.len() == held.claims.len() {
                     Ok(settlement)
                 } else {
                     Err(Broken::new("the policy settled another number of claims than it made"))

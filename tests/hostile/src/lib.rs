@@ -246,7 +246,7 @@ impl GuestGateway for Hostile {
             (_, Piece::Broken(_)) => Output::Stop(Vec::new()),
             _ => Output::Pass,
         };
-        Fed { ticket: None, output }
+        Fed { ticket: None, output, holding: None }
     }
 
     fn settle(&self, ticket: Vec<u8>, ending: Ending) -> Settlement {

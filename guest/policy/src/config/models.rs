@@ -22,6 +22,8 @@ pub struct Model {
     pub targets: Vec<Target>,
     /// Output tokens of a request that names no maximum.
     pub max_output_tokens: u64,
+    /// Output tokens that are held at a time for a stream that names no maximum; at most `max_output_tokens`.
+    pub output_slice: u64,
     /// What it can be asked for; at least one.
     pub endpoints: Vec<Kind>,
     /// How its targets are put in order.
@@ -70,12 +72,13 @@ impl Model {
 /// not a second problem.
 pub type Declared<'d> = BTreeMap<&'d str, Option<u32>>;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "charge_in",
     "name",
     "targets",
     "price",
     "max_output_tokens",
+    "output_slice",
     "endpoints",
     "route",
     "regions",
@@ -91,6 +94,9 @@ const MOST_WEIGHT: u64 = 1_000_000;
 
 /// Output tokens assumed where the configuration does not say.
 const MAX_OUTPUT_TOKENS: u64 = 4096;
+const OUTPUT_SLICE: u64 = 1024;
+/// With smaller slices, a stream would do little else than ask the ledger.
+const LEAST_SLICE: u64 = 16;
 
 const LONGEST_NAME: usize = 256;
 
@@ -165,6 +171,7 @@ fn model(
         Some(node) => node.whole(1, MOST_OUTPUT, problems),
         None => Some(MAX_OUTPUT_TOKENS),
     };
+    let output_slice = output_slice(section, max_output_tokens, problems);
     let endpoints = endpoints(section, problems);
     let route = routes::route(section, problems);
     let parameters = parameters::read(section, problems);
@@ -204,12 +211,29 @@ fn model(
         name: name?.to_owned(),
         targets,
         max_output_tokens: max_output_tokens?,
+        output_slice: output_slice?,
         endpoints: endpoints?,
         route,
         parameters,
         context: None,
     };
     sound.then_some(model)
+}
+
+fn output_slice(
+    section: &Section<'_>,
+    max_output_tokens: Option<u64>,
+    problems: &mut Problems<'_>,
+) -> Option<u64> {
+    let Some(node) = section.get("output_slice") else {
+        return max_output_tokens.map(|most| most.min(OUTPUT_SLICE));
+    };
+    let slice = node.whole(LEAST_SLICE, MOST_OUTPUT, problems)?;
+    if max_output_tokens.is_some_and(|most| slice > most) {
+        node.wrong(problems, "must not be more than `max_output_tokens`, which is what is held in all");
+        return None;
+    }
+    Some(slice)
 }
 
 fn has_two_currencies(targets: &[Target]) -> bool {

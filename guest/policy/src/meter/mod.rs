@@ -2,20 +2,23 @@
 //!
 //! Whatever the split of the bytes, the counts and what the client gets are the same. The state has a fixed size:
 //! no event is collected, except that where usage is hidden the bytes of an event are held back until it is known
-//! that it is not the one to hide.
+//! that it is not the one to hide, and that the first events of a stream that may have to be ended are looked at whole.
 
+mod chunks;
 mod find;
 mod lines;
 mod scanner;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod word;
 
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize, Serializer};
 
+use self::chunks::{Chunks, Stop};
 pub use self::find::until;
 use self::lines::{Lines, Step};
 use self::scanner::{Choices, Scanner};
@@ -30,6 +33,9 @@ pub struct Meter<'a> {
     /// What is in the middle: none between two events.
     #[serde(borrow)]
     open: Option<Box<Open<'a>>>,
+    /// What its events have in common, where it may have to be ended.
+    #[serde(borrow)]
+    chunks: Option<Chunks<'a>>,
 }
 
 /// What an answer is made of.
@@ -90,12 +96,22 @@ impl Meter<'_> {
     /// Before the first byte.
     pub fn new(form: Form) -> Self {
         let open = Open { lines: Lines::start(), ..Open::default() };
-        Self { tally: Tally::default(), form, open: Some(Box::new(open)) }
+        Self { tally: Tally::default(), form, open: Some(Box::new(open)), chunks: None }
     }
 
     /// What is known so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Before the first byte: this many choices are streamed, and it may be that they must be ended.
+    pub fn remember_chunks(&mut self, choices: u8) {
+        self.chunks = Some(Chunks::new(choices));
+    }
+
+    /// About how many bytes of the answer it keeps.
+    pub fn remembered(&self) -> usize {
+        self.chunks.as_ref().map_or(0, Chunks::remembered)
     }
 
     /// Reads a piece. Returns what the client gets for it, if that is not the piece itself.
@@ -121,8 +137,16 @@ impl Meter<'_> {
             let step = open.lines.read(&mut rest);
             let at = piece.len().saturating_sub(rest.len());
             match step {
-                Step::Data(data) => open.scanner.read(data, &mut self.tally),
+                Step::Data(data) => {
+                    open.scanner.read(data, &mut self.tally);
+                    if let Some(chunks) = &mut self.chunks {
+                        chunks.look_at(data);
+                    }
+                }
                 Step::Event => {
+                    let stops = self.chunks.as_mut().is_some_and(|chunks| {
+                        chunks.end_event(open.scanner.bracketed, open.scanner.finished)
+                    });
                     open.add(piece.get(begin..at).unwrap_or_default());
                     open.hid = hide_usage && open.is_only_usage();
                     if open.hid {
@@ -132,6 +156,11 @@ impl Meter<'_> {
                     }
                     open.begin_event();
                     begin = at;
+                    if stops {
+                        output.skip(at, piece.len());
+                        begin = piece.len();
+                        break;
+                    }
                 }
                 Step::LineFeed => {
                     if open.hid {
@@ -177,6 +206,32 @@ impl Meter<'_> {
             Some(open) if open.held.is_empty() && open.length > 0 => b"\n\n",
             _ => b"",
         }
+    }
+
+    /// The answer may not become longer. Returns what the client must get so that the last events can follow; none if
+    /// they cannot yet: the event that has begun is completed first, then it [has stopped](Self::has_stopped).
+    pub fn stop(&mut self) -> Option<&'static [u8]> {
+        let ended = self.break_off();
+        let chunks = self.chunks.as_mut().filter(|chunks| !chunks.is_ending())?;
+        let half = self.open.as_ref().is_some_and(|open| open.lines.begun && open.held.is_empty());
+        chunks.stop = if half { Stop::WithEvent } else { Stop::Now };
+        (!half).then_some(ended)
+    }
+
+    /// Whether the piece before was the last that is read.
+    pub fn has_stopped(&self) -> bool {
+        self.chunks.as_ref().is_some_and(|chunks| chunks.stop == Stop::Now)
+    }
+
+    /// Whether it is about to end: by itself, or because it was told to.
+    pub fn is_ending(&self) -> bool {
+        self.chunks.as_ref().is_some_and(|chunks| chunks.stop != Stop::No || chunks.is_ending())
+    }
+
+    /// The events that end what was stopped. `model` is the name that was asked for; `usage` is what the client is told
+    /// of it, if it wants to be.
+    pub fn last_events(&self, model: &str, usage: Option<&Counts>) -> Vec<u8> {
+        self.chunks.as_ref().map(|chunks| chunks.last_events(model, usage)).unwrap_or_default()
     }
 
     /// Whether the answer is made of events.

@@ -1,8 +1,8 @@
 //! A JSON automaton with a fixed amount of memory.
 //!
-//! It finds what metering needs in one document given in any pieces: the usage object and whether `choices` is
-//! empty, both at the top level only, and how much text stands under the keys that hold a model's words. It does
-//! not check JSON; on what is not JSON it finds something or nothing, and never fails.
+//! It finds what metering needs in one document given in any pieces: the usage object, whether `choices` is empty
+//! and which of them are finished, all at the top level only, and how much text stands under the keys that hold a
+//! model's words. It does not check JSON; on what is not JSON it finds something or nothing, and never fails.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::find::until;
 use super::usage::{LONGEST_USAGE, Tally};
+use super::word::{Name, Word, word};
 
 /// Where the automaton stands in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,12 @@ pub struct Scanner<'a> {
     usage: Usage,
     /// What choices the document has.
     pub choices: Choices,
+    /// Whether they are being read.
+    in_choices: bool,
+    /// The one that is being read.
+    choice: Choice,
+    /// One bit for each of them that has a reason to be finished, by its index.
+    pub finished: u64,
     /// Whether the document is an array or a bracketed word: `[DONE]`.
     pub bracketed: bool,
     #[serde(borrow, serialize_with = "super::bytes")]
@@ -57,14 +64,13 @@ enum Escape {
     Hex { left: u8, value: u16 },
 }
 
-/// The keys that matter.
+/// One of the `choices`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Word {
-    #[default]
-    Other,
-    Usage,
-    Choices,
-    Text,
+struct Choice {
+    /// Its `index`, 0 if it has none.
+    index: u8,
+    /// Whether there is a reason why it is finished.
+    has_reason: bool,
 }
 
 /// What `choices` at the top level is.
@@ -94,15 +100,6 @@ enum Usage {
     /// An object.
     Seen,
 }
-
-/// The beginning of a string that may be a key, as far as a key that matters is long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Name {
-    length: u8,
-    bytes: [u8; LONGEST_WORD],
-}
-
-const LONGEST_WORD: usize = b"reasoning_content".len();
 
 impl Scanner<'_> {
     /// Reads the next piece of the document.
@@ -141,8 +138,15 @@ impl Scanner<'_> {
                 }
                 _ => {
                     self.begin_value(tally);
-                    self.forget_key();
-                    after_literal(tail)
+                    let after = after_literal(tail);
+                    if self.is_of_choice(Word::Index) {
+                        // The rest of the number may come with the next piece.
+                        let length = rest.len().saturating_sub(after.len());
+                        self.choice.add_to_index(rest.get(..length).unwrap_or_default());
+                    } else {
+                        self.forget_key();
+                    }
+                    after
                 }
             };
         }
@@ -154,6 +158,11 @@ impl Scanner<'_> {
     /// Whether the document has a usage object.
     pub fn has_usage(&self) -> bool {
         matches!(self.usage, Usage::Seen)
+    }
+
+    /// Whether what comes next is this member of a choice.
+    fn is_of_choice(&self, key: Word) -> bool {
+        self.key == Some(key) && self.depth == 3 && self.in_choices
     }
 
     fn forget_key(&mut self) {
@@ -172,6 +181,9 @@ impl Scanner<'_> {
     /// Reads a string whose quote has been read; returns what comes after it.
     fn begin_string<'p>(&mut self, rest: &'p [u8], tally: &mut Tally) -> &'p [u8] {
         self.begin_value(tally);
+        if self.is_of_choice(Word::FinishReason) {
+            self.choice.has_reason = true;
+        }
         let kind = match self.key.take() {
             None => Kind::Name,
             Some(Word::Text) => Kind::Text,
@@ -191,7 +203,7 @@ impl Scanner<'_> {
             }
             return after;
         }
-        self.name.length = 0;
+        self.name.clear();
         self.string(kind, Escape::None, rest, tally)
     }
 
@@ -205,7 +217,13 @@ impl Scanner<'_> {
         self.depth = self.depth.saturating_add(1);
         match (top, byte, key) {
             (0, b'[', _) => self.bracketed = true,
-            (1, b'[', Some(Word::Choices)) if self.choices != Choices::Some => self.choices = Choices::Begun,
+            (1, b'[', Some(Word::Choices)) => {
+                if self.choices != Choices::Some {
+                    self.choices = Choices::Begun;
+                }
+                self.in_choices = true;
+            }
+            (2, b'{', _) => self.choice = Choice::default(),
             (1, b'{', Some(Word::Usage)) => {
                 self.usage = Usage::Begun;
                 self.captured = Cow::Borrowed(&[]);
@@ -223,6 +241,13 @@ impl Scanner<'_> {
         }
         self.forget_key();
         self.depth = self.depth.saturating_sub(1);
+        match self.depth {
+            2 if self.in_choices && self.choice.has_reason => {
+                self.finished |= 1_u64.checked_shl(self.choice.index.into()).unwrap_or(0);
+            }
+            1 => self.in_choices = false,
+            _ => {}
+        }
         self.depth == 1 && matches!(self.usage, Usage::Begun | Usage::TooLong)
     }
 
@@ -323,36 +348,16 @@ impl Scanner<'_> {
     }
 }
 
-impl Name {
-    fn push(&mut self, more: &[u8]) {
-        let used = usize::from(self.length);
-        let space = self.bytes.get_mut(used..).unwrap_or_default();
-        match space.split_at_mut_checked(more.len()) {
-            Some((space, _)) => {
-                space.copy_from_slice(more);
-                let length = used.saturating_add(more.len());
-                self.length = u8::try_from(length).unwrap_or(u8::MAX);
-            }
-            None => self.spoil(),
+impl Choice {
+    /// Takes in a part of its index.
+    fn add_to_index(&mut self, more: &[u8]) {
+        for byte in more {
+            self.index = match byte {
+                b'0'..=b'9' => self.index.saturating_mul(10).saturating_add(byte.saturating_sub(b'0')),
+                // No index: it has no bit.
+                _ => u8::MAX,
+            };
         }
-    }
-
-    /// Makes it the name of nothing.
-    fn spoil(&mut self) {
-        self.length = u8::MAX;
-    }
-
-    fn word(&self) -> Word {
-        word(self.bytes.get(..usize::from(self.length)).unwrap_or_default())
-    }
-}
-
-fn word(name: &[u8]) -> Word {
-    match name {
-        b"usage" => Word::Usage,
-        b"choices" => Word::Choices,
-        b"content" | b"reasoning_content" | b"arguments" | b"text" => Word::Text,
-        _ => Word::Other,
     }
 }
 

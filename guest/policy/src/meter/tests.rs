@@ -1,5 +1,7 @@
 //! The meter against a slow reader that holds the whole stream, and against itself in other pieces.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -11,7 +13,15 @@ const SHOWING: Form = Form::Events { hide_usage: false };
 
 /// Everything the client gets, and the meter at the end. Each piece goes through the encoded state.
 fn metered(form: Form, pieces: &[&[u8]]) -> (Vec<u8>, Tally, Finish) {
-    let mut state = postcard::to_allocvec(&Meter::new(form)).expect("a state");
+    let (client, tally, finish, _) = metered_to_its_last(form, pieces);
+    (client, tally, finish)
+}
+
+/// The same, and the events with which it could be ended.
+fn metered_to_its_last(form: Form, pieces: &[&[u8]]) -> (Vec<u8>, Tally, Finish, String) {
+    let mut meter = Meter::new(form);
+    meter.remember_chunks(64);
+    let mut state = postcard::to_allocvec(&meter).expect("a state");
     let mut client = Vec::new();
     for piece in pieces {
         let mut meter: Meter<'_> = postcard::from_bytes(&state).expect("a state");
@@ -24,7 +34,8 @@ fn metered(form: Form, pieces: &[&[u8]]) -> (Vec<u8>, Tally, Finish) {
         Finish::Whole(held) => client.extend_from_slice(held),
         Finish::Half => client.extend_from_slice(meter.break_off()),
     }
-    (client, meter.tally, finish)
+    let last = String::from_utf8(meter.last_events("m", None)).expect("text");
+    (client, meter.tally, finish, last)
 }
 
 fn split<'b>(bytes: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
@@ -35,8 +46,9 @@ fn split<'b>(bytes: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
 }
 
 /// The slow reader: the HTML standard, line by line, and serde_json for each event.
-fn naive(stream: &str, hide: bool) -> (String, Tally) {
+fn naive(stream: &str, hide: bool) -> (String, Tally, BTreeSet<u64>) {
     let mut tally = Tally::default();
+    let mut unfinished = (0..64).collect();
     let mut client = String::new();
     let mut event = String::new();
     let mut data: Option<String> = None;
@@ -57,14 +69,35 @@ fn naive(stream: &str, hide: bool) -> (String, Tally) {
             data = Some(data.map_or(String::new(), |data| data + "\n") + value);
         }
         if line.is_empty() {
-            let only_usage = data.take().is_some_and(|data| naive_event(&data, &mut tally));
+            let only_usage = data.take().is_some_and(|data| {
+                naive_choices(&data, &mut unfinished);
+                naive_event(&data, &mut tally)
+            });
             if !(hide && only_usage && event.len() as u64 <= MOST_HELD) {
                 client.push_str(&event);
             }
             event.clear();
         }
     }
-    (client + &event, tally)
+    (client + &event, tally, unfinished)
+}
+
+/// Takes out the choices that the event finishes.
+fn naive_choices(data: &str, unfinished: &mut BTreeSet<u64>) {
+    if data == "[DONE]" {
+        unfinished.clear();
+    }
+    let value = serde_json::from_str::<Value>(data).unwrap_or_default();
+    for choice in value["choices"].as_array().into_iter().flatten() {
+        let index = match choice.get("index") {
+            Some(Value::Number(index)) => index.as_u64(),
+            Some(Value::Bool(_) | Value::Null) => None,
+            _ => Some(0),
+        };
+        if choice["finish_reason"].is_string() {
+            index.map(|index| unfinished.remove(&index));
+        }
+    }
 }
 
 /// Whether the event has usage and nothing else.
@@ -128,16 +161,23 @@ fn any_usage() -> impl Strategy<Value = Value> {
 }
 
 fn any_event() -> impl Strategy<Value = Value> {
-    let delta =
-        (any_text(), any_text(), any_text(), any_usage()).prop_map(|(content, thought, arguments, usage)| {
+    let odd =
+        prop::sample::select(vec![json!(null), json!(true), json!(-1), json!(1.5), json!("7"), json!([3])]);
+    let index = prop_oneof![4 => (0..200_u64).prop_map(Value::from), 1 => odd];
+    let reasons = vec![json!(null), json!("stop"), json!(""), json!(["stop"]), json!(0)];
+    let end = (index, prop::sample::select(reasons));
+    let delta = (any_text(), any_text(), any_text(), any_usage(), end).prop_map(
+        |(content, thought, arguments, usage, (index, reason))| {
             json!({
-                "index": 0, "usage": usage, "choices": [],
+                "index": index, "usage": usage, "choices": [{ "index": 5, "finish_reason": "stop" }],
+                "finish_reason": reason,
                 "delta": {
                     "content": content, "reasoning_content": thought, "role": "assistant",
                     "tool_calls": [{ "function": { "arguments": arguments, "name": "content" } }],
                 },
             })
-        });
+        },
+    );
     let choices = prop_oneof![
         3 => prop::collection::vec(delta, 1..3).prop_map(Value::from),
         2 => Just(json!([])),
@@ -207,8 +247,13 @@ proptest! {
         stream in any_stream(), cuts in prop::collection::vec(any::<Index>(), 0..8), hide in any::<bool>(),
     ) {
         let form = Form::Events { hide_usage: hide };
-        let (client, tally, finish) = metered(form, &split(stream.as_bytes(), &cuts));
-        let (expected, expected_tally) = naive(&stream, hide);
+        let (client, tally, finish, last) = metered_to_its_last(form, &split(stream.as_bytes(), &cuts));
+        let (expected, expected_tally, unfinished) = naive(&stream, hide);
+        let ends: Vec<Value> =
+            last.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+        let ended: BTreeSet<u64> =
+            ends.iter().filter_map(|chunk| chunk["choices"][0]["index"].as_u64()).collect();
+        prop_assert_eq!((ends.len(), ended), (unfinished.len(), unfinished));
         prop_assert_eq!(String::from_utf8(client).expect("text"), expected);
         prop_assert_eq!(tally, expected_tally);
         prop_assert!(matches!(finish, Finish::Whole(_)));
@@ -217,10 +262,10 @@ proptest! {
     #[test]
     fn no_split_of_an_event_changes_anything(stream in any_stream(), hide in any::<bool>()) {
         let form = Form::Events { hide_usage: hide };
-        let whole = metered(form, &[stream.as_bytes()]);
+        let whole = metered_to_its_last(form, &[stream.as_bytes()]);
         let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
-        let apart = metered(form, &bytes);
-        prop_assert_eq!((whole.0, whole.1), (apart.0, apart.1));
+        let apart = metered_to_its_last(form, &bytes);
+        prop_assert_eq!((whole.0, whole.1, whole.3), (apart.0, apart.1, apart.3));
     }
 
     #[test]
@@ -229,15 +274,16 @@ proptest! {
             any::<u8>().prop_map(|byte| vec![byte]),
             prop::sample::select(vec![
                 "\n", "\r", "\n\n", "data: ", "data", "{", "}", "[", "]", "\"", "\\", "\\u00e9", ":", ",", " ",
-                "\"usage\":{", "\"choices\":[", "\"content\":\"", "\"prompt_tokens\":5", "\u{feff}", "[DONE]", "あ",
+                "\"usage\":{", "\"choices\":[", "\"content\":\"", "\"prompt_tokens\":5", "\u{feff}", "\"index\":1", "2", "\"finish_reason\":\"", "\"id\":\"c\"", "\"model\":\"m\"", "[DONE]", "あ",
             ]).prop_map(|text| text.as_bytes().to_vec()),
         ], 0..60),
         cuts in prop::collection::vec(any::<Index>(), 0..8),
         form in prop_oneof![Just(Form::Json), Just(HIDING), Just(SHOWING)],
     ) {
         let bytes = pieces.concat();
-        let (client, tally, finish) = metered(form, &split(&bytes, &cuts));
-        let (whole, whole_tally, whole_finish) = metered(form, &[&bytes]);
+        let (client, tally, finish, last) = metered_to_its_last(form, &split(&bytes, &cuts));
+        let (whole, whole_tally, whole_finish, whole_last) = metered_to_its_last(form, &[&bytes]);
+        prop_assert_eq!(last, whole_last);
         prop_assert_eq!(&client, &whole);
         prop_assert_eq!(tally, whole_tally);
         prop_assert_eq!(finish == Finish::Half, whole_finish == Finish::Half);

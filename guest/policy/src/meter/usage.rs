@@ -72,6 +72,11 @@ pub const LONGEST_USAGE: usize = 4096;
 const MOST: u64 = 1 << 53;
 
 impl Tally {
+    /// Output tokens so far, as far as they are known.
+    pub fn written(&self) -> u64 {
+        self.text.tokens().max(self.answers).max(self.reported.output.unwrap_or(0))
+    }
+
     /// The counts, with estimates for what was not reported. `writes` tells whether the answer has output at all.
     pub fn counts(&self, input_estimate: u64, writes: bool) -> Counts {
         let Tokens { input, output, total, cached_input, cache_write, reasoning, anthropic, as_prompt } =

@@ -43,8 +43,10 @@ pub struct Request<'b> {
     pub input_estimate: u64,
     /// No tokenizer makes more input tokens of it.
     pub input_bound: u64,
-    choices: u64,
-    max_output_tokens: Option<u64>,
+    /// How many answers it wants.
+    pub choices: u64,
+    /// The most output tokens it wants of each.
+    pub max_output_tokens: Option<u64>,
     /// Whether it brings tools.
     pub has_tools: bool,
     /// What the model needs otherwise than the client wrote it.

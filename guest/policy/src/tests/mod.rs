@@ -6,6 +6,7 @@ mod exchange;
 mod overflow;
 mod properties;
 mod refused;
+mod slices;
 mod stored;
 mod streams;
 

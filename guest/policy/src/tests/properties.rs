@@ -183,7 +183,7 @@ fn everything(
     let _ = gateway.admit(ticket, None, bytes, &at(u64::MAX));
     let _ = gateway.admit(ticket, Some(&principal()), bytes, &at(u64::MAX));
     let _ = gateway.judge(ticket, attempt);
-    for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed)] {
+    for piece in [Piece::Chunk(bytes), Piece::End, Piece::Broken(Fault::Closed), Piece::Limited] {
         if let Ok(Fed { ticket: Some(ticket), .. }) = gateway.feed(ticket, piece) {
             // Pieces do not look at the exchange inside: a ticket forged there is found out only here.
             let _ = gateway.settle(&ticket, ending);
