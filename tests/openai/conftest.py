@@ -51,6 +51,12 @@ targets = [{{ upstream = "loopback" }}]
 price = "free"
 
 [[models]]
+name = "chatty"
+targets = [{{ upstream = "loopback" }}]
+price = "free"
+output_slice = 16
+
+[[models]]
 name = "broken"
 targets = [{{ upstream = "shaky" }}]
 price = "free"
@@ -72,6 +78,7 @@ KEYS = {
     "narrow": 'models = ["gate"]',
     "slow": 'requests = "1/2s"',
     "small": 'tokens = "100/2s"',
+    "brief": 'tokens = "80/1h"',
     "poor": 'budget = "1 JPY/month"',
 }
 

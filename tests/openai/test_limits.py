@@ -55,6 +55,22 @@ def test_a_spent_budget_is_not_tried_again(site):
     assert chat(site.client("poor"), model="dear", max_tokens=5).choices
 
 
+def test_a_stream_ends_where_its_limit_does(site):
+    ask = {"model": "chatty", "messages": ASK, "stream": True}
+    whole = list(site.client().chat.completions.create(**ask))
+    assert (len(whole), whole[-1].choices[0].finish_reason) == (502, "stop")
+
+    # Some 15 tokens of input and four slices of 16 fit in its 80.
+    chunks = list(site.client("brief").chat.completions.create(**ask, stream_options={"include_usage": True}))
+    *_, last, usage = chunks
+    assert last.choices[0].finish_reason == "length"
+    assert {chunk.id for chunk in chunks} == {"chatcmpl-1"}
+    assert 48 < usage.usage.completion_tokens <= 64
+    with pytest.raises(openai.RateLimitError) as caught:
+        site.client("brief", max_retries=0).chat.completions.create(**ask)
+    assert caught.value.type == "tokens"
+
+
 def test_what_will_never_fit_is_not_tried_again(site):
     client, log = site.watched("small", max_retries=5)
     with pytest.raises(openai.RateLimitError) as caught:

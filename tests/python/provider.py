@@ -95,7 +95,8 @@ def _chunks(body):
                   {"index": 0, "function": {"arguments": CALL["arguments"][half:]}}]
         deltas, reason = [{"tool_calls": [piece]} for piece in pieces], "tool_calls"
     else:
-        deltas, reason = [{"content": word} for word in WORDS], "stop"
+        times = 100 if body["model"] == "chatty" else 1
+        deltas, reason = [{"content": word} for word in WORDS * times], "stop"
     for delta in [{"role": "assistant"}, *deltas]:
         yield {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **usage}
     yield {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], **usage}
