@@ -19,6 +19,7 @@ pub mod books;
 pub mod client;
 pub mod component;
 pub mod crowd;
+pub mod dice;
 pub mod driver;
 pub mod instant;
 pub mod kept;

@@ -25,7 +25,8 @@ use tollgate_tests::vector::{Answer, Config};
 use tollgate_tests::wire::{PATIENCE, Wire};
 
 const CHAT: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hello"}]}"#;
-const STREAM: &str = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+const STREAM: &str =
+    r#"{"model":"gpt-4o","stream":true,"max_tokens":1000,"messages":[{"role":"user","content":"Hello"}]}"#;
 
 struct Live {
     runtime: Runtime,

@@ -193,7 +193,7 @@ fn a_drain_that_takes_too_long_is_cut_and_settled() {
     first_event(&mut stream);
     serving.signal("TERM");
     let row = serving.wait_for("\"message\":\"exchange\"");
-    assert!(row.contains("\"charge_nano\":35000"), "{row}");
+    assert!(row.contains("\"charge_nano\":30000"), "{row}");
     assert_eq!(serving.exit_code(), Some(0));
 }
 
@@ -239,6 +239,24 @@ fn sighup_loads_a_file_that_looks_unchanged() {
     serving.signal("HUP");
     serving.wait_for("reloaded");
     assert!(models(&serving).contains("\"gpt-5o\""));
+}
+
+#[test]
+fn a_refused_credential_is_an_alarm_in_the_log() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = basic().replace("http://main.test", &format!("http://{}", listener.local_addr().unwrap()));
+    thread::spawn(move || {
+        let mut wire = Wire::new(listener.accept().unwrap().0);
+        wire.request().unwrap();
+        let answer =
+            b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        wire.stream().write_all(answer).unwrap();
+    });
+    let serving = Serving::start(&file("alarm", &config));
+    let answer = stream(&serving).response().unwrap();
+    assert_eq!(answer.status(), 502);
+    let alarm = serving.wait_for("\"alarm\":\"upstream_credential\"");
+    assert!(alarm.contains("\"level\":\"ERROR\"") && alarm.contains("\"upstream\":\"main\""), "{alarm}");
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn step_of(steps: &[Step], position: u32) -> Result<Step, BadTicket> {
 }
 
 /// Changes with the layout of what follows it.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Version and fingerprint.
 const PREFIX: usize = 1 + size_of::<u64>();

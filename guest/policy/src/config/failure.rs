@@ -47,8 +47,8 @@ pub fn retry(root: &Section<'_>, problems: &mut Problems<'_>) -> Retry {
     };
     let backoff_ms = span("backoff", usual.backoff_ms);
     let max_backoff_ms = span("max_backoff", usual.max_backoff_ms.max(backoff_ms));
-    if max_backoff_ms < backoff_ms {
-        problems.add("retry.max_backoff", None, "must not be less than `backoff`");
+    if let Some(node) = section.get("max_backoff").filter(|_| max_backoff_ms < backoff_ms) {
+        node.wrong(problems, "must not be less than `backoff`");
     }
     Retry { attempts, backoff_ms, max_backoff_ms, extra_load }
 }

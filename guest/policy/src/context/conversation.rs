@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::cursor::Cursor;
-use crate::estimate::{self, Text};
 use crate::request::{self, string};
 
 /// A chat.
@@ -70,10 +69,9 @@ impl<'b> Conversation<'b> {
 
     /// About how many input tokens a message adds, and not more than it does.
     pub fn tokens(&self, message: &Message) -> u64 {
-        let text = self.body.get(message.span.clone()).map(request::text_of).unwrap_or_default();
-        let frame = estimate::chat(&Text::default(), 1).saturating_sub(estimate::chat(&Text::default(), 0));
-        // Each text is rounded up by less than a token, and all of them together once.
-        text.tokens().saturating_sub(1).saturating_add(frame)
+        let sent = self.body.get(message.span.clone()).map(request::message).unwrap_or_default();
+        // All of them together are rounded once.
+        sent.tokens().saturating_sub(1)
     }
 }
 

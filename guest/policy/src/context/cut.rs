@@ -154,6 +154,8 @@ fn meaning(escape: &str) -> char {
             pair.and_then(Result::ok).unwrap_or(char::REPLACEMENT_CHARACTER)
         }
         ((Some(unit), None), _) => char::from_u32(unit.into()).unwrap_or(char::REPLACEMENT_CHARACTER),
+        (_, Some('b')) => '\u{8}',
+        (_, Some('f')) => '\u{c}',
         (_, Some('n')) => '\n',
         (_, Some('t')) => '\t',
         (_, Some('r')) => '\r',

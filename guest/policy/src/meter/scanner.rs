@@ -329,16 +329,14 @@ impl Scanner<'_> {
                     let digit = char::from(*byte).to_digit(16).and_then(|digit| u16::try_from(digit).ok());
                     let value = (value << 4) | digit.unwrap_or(0);
                     let left = left.saturating_sub(1);
-                    // The second half of a pair is no character of its own.
-                    let is_character = left == 0 && !(0xDC00..=0xDFFF).contains(&value);
-                    if kind == Kind::Text && is_character {
-                        tally.text.add_character(value < 0x80);
+                    if kind == Kind::Text && left == 0 {
+                        tally.text.add_unit(value);
                     }
                     if left == 0 { Escape::None } else { Escape::Hex { left, value } }
                 }
                 _ => {
                     if kind == Kind::Text {
-                        tally.text.add_character(true);
+                        tally.text.add(&[unescaped(*byte)]);
                     }
                     Escape::None
                 }
@@ -358,6 +356,18 @@ impl Choice {
                 _ => u8::MAX,
             };
         }
+    }
+}
+
+/// What a letter behind a backslash stands for.
+fn unescaped(letter: u8) -> u8 {
+    match letter {
+        b'b' => 0x08,
+        b'f' => 0x0C,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => letter,
     }
 }
 

@@ -364,7 +364,7 @@ mod tests {
     fn what_was_written_is_the_estimate() {
         let mut tally = Tally { answers: 2, ..Tally::default() };
         tally.text.add(b"Hello there");
-        assert_eq!(tally.counts(100, true).output, 3);
+        assert_eq!(tally.counts(100, true).output, 2);
         tally.answers = 8;
         assert_eq!(tally.counts(100, true).output, 8);
         assert_eq!(tally.counts(100, false).output, 0);

@@ -113,7 +113,7 @@ impl<'b> Visitor<'b> for Check<'_, 'b> {
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Found<'b>, E> {
-        self.walk.numbers = self.walk.numbers.saturating_add(1);
+        self.walk.number();
         self.other(Shape::Scalar)
     }
 
@@ -182,7 +182,7 @@ impl<'b> Check<'_, 'b> {
 
     fn string<E: Error>(self, text: Cow<'b, str>) -> Result<Found<'b>, E> {
         let Self { walk, of } = self;
-        walk.text.add(text.as_bytes());
+        walk.text(&text);
         let param = || walk.path().into();
         let refusal = match of {
             Type::Text { filled: true, .. } if text.is_empty() => {
@@ -216,8 +216,11 @@ fn read_object<'b, M: MapAccess<'b>>(
     object: &'static Object,
     map: M,
 ) -> Result<(), M::Error> {
-    if object.kind == ObjectKind::Message {
-        walk.said.media = None;
+    let counting = walk.counting;
+    match object.kind {
+        ObjectKind::Message => walk.said.media = None,
+        ObjectKind::Media(_) => (walk.counting, walk.part) = Default::default(),
+        _ => {}
     }
     let mut seen = Seen::default();
     walk.object(map, |walk, key, map| {
@@ -233,10 +236,15 @@ fn read_object<'b, M: MapAccess<'b>>(
         match field.name {
             name if object.by.is_some_and(|(by, _)| by == name) => seen.by = found.text,
             "id" | "tool_call_id" => seen.id = found.text,
-            _ => {}
+            name => {
+                if let (ObjectKind::Media(kind), Some(text)) = (object.kind, &found.text) {
+                    walk.part.read(kind, name, text);
+                }
+            }
         }
         Ok(())
     })?;
+    walk.counting = counting;
     let is_seen = |name: &str| seen.has(object.fields, name);
     let by = seen.by.as_deref().unwrap_or_default();
     let cases = object.by.map_or(&[][..], |(_, cases)| cases);
@@ -248,6 +256,7 @@ fn read_object<'b, M: MapAccess<'b>>(
     }
     match object.kind {
         ObjectKind::Plain => {}
+        ObjectKind::Media(kind) => walk.input.add_part(kind, &walk.part),
         ObjectKind::Tool => walk.said.functions.extend(walk.said.name.take()),
         ObjectKind::ToolCall => walk.said.calls.extend(seen.id),
         ObjectKind::Part => {

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use super::Span;
 use super::check::{Check, scalar, too_many_inputs};
 use super::schema::{self, Field, Type};
-use super::walk::{Shape, Walk};
+use super::walk::{Counting, Shape, Walk};
 use crate::endpoint::Kind;
-use crate::estimate::Text;
+use crate::estimate::Input;
 use crate::message::Edit;
 use crate::refusal::{Refusal, brief};
 
@@ -39,10 +39,8 @@ pub struct Fields<'b> {
     pub has_tools: bool,
     /// Whether it is there.
     pub input: bool,
-    /// The text of the messages or of the input.
-    pub text: Text,
-    /// How many numbers stand in the input.
-    pub numbers: u64,
+    /// All that the model is given to read.
+    pub sent: Input,
     /// The parameters that are there and not null, without the messages and the input, in their order.
     pub members: Vec<Member<'b>>,
     /// How many fields the body has.
@@ -111,6 +109,7 @@ impl<'b> Fields<'b> {
             (Some(refusal), _) => Err(refusal),
             (None, Err(error)) => Err(Refusal::NotJson(error.to_string())),
             (None, Ok(())) => {
+                fields.sent = walk.input;
                 (fields.developers, fields.media) = (walk.said.developers, walk.said.all_media);
                 fields.check_together(&walk.said.functions)?;
                 Ok(fields)
@@ -229,7 +228,7 @@ impl<'b> Visitor<'b> for Top<'_, 'b> {
             match field.name {
                 "messages" => {
                     fields.messages_at = Span::of(key, walk.body).and_then(|key| key.value_after(walk.body));
-                    let shape = content(walk, fields, field, map)?;
+                    let shape = content(walk, field, map)?;
                     fields.messages = match shape {
                         Shape::Array(count) => Some(count),
                         _ => return Err(walk.wrong(field.of.expected())),
@@ -237,11 +236,12 @@ impl<'b> Visitor<'b> for Top<'_, 'b> {
                     Ok(())
                 }
                 "input" => {
-                    let shape = content(walk, fields, field, map)?;
+                    walk.numbers = 0;
+                    let shape = content(walk, field, map)?;
                     if shape == Shape::Null {
                         return Err(walk.wrong(field.of.expected()));
                     }
-                    if let Some(got) = too_many_inputs(shape, fields.numbers) {
+                    if let Some(got) = too_many_inputs(shape, walk.numbers) {
                         let param = "input".into();
                         return Err(walk.refuse(Refusal::TooMany { param, most: schema::MOST_INPUTS, got }));
                     }
@@ -261,6 +261,11 @@ impl<'b> Visitor<'b> for Top<'_, 'b> {
                             fields.options =
                                 StreamOptions { body: walk.body, span: value, walk }.read(text)?;
                         }
+                        "tools" | "functions" | "response_format" => {
+                            walk.counting = Counting::Schema;
+                            inner(walk, field, text)?;
+                            walk.counting = Counting::Nothing;
+                        }
                         _ => inner(walk, field, text)?,
                     }
                     let member = Member { field, order, value, text };
@@ -274,13 +279,12 @@ impl<'b> Visitor<'b> for Top<'_, 'b> {
 /// Reads the messages or the input, and counts what is in them.
 fn content<'b, M: MapAccess<'b>>(
     walk: &mut Walk<'b>,
-    fields: &mut Fields<'b>,
     field: &'static Field,
     map: &mut M,
 ) -> Result<Shape, M::Error> {
-    (walk.text, walk.numbers) = Default::default();
-    let found = map.next_value_seed(Check { walk, of: &field.of })?;
-    (fields.text, fields.numbers) = (walk.text, walk.numbers);
+    walk.counting = Counting::Values;
+    let found = map.next_value_seed(Check { walk: &mut *walk, of: &field.of })?;
+    walk.counting = Counting::Nothing;
     Ok(found.shape)
 }
 

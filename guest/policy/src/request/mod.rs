@@ -18,15 +18,16 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeSeed;
 
+use self::check::Check;
 pub use self::fields::string;
 use self::fields::{Fields, Options};
 pub use self::number::{Number, Thousandths};
 pub use self::schema::{Type, parameter};
 pub use self::walk::MOST_DEPTH;
-use self::walk::Walk;
+use self::walk::{Counting, Walk};
 use crate::config::Parameters;
 use crate::endpoint::Kind;
-use crate::estimate::{self, MOST_OUTPUT, Text};
+use crate::estimate::{Input, MOST_OUTPUT};
 use crate::message::Edit;
 use crate::refusal::Refusal;
 
@@ -70,31 +71,29 @@ impl<'b> Request<'b> {
         body: &'b [u8],
         parameters: impl FnOnce(&str) -> Result<&'c Parameters, Refusal>,
     ) -> Result<Self, Refusal> {
-        let input_bound = u32::try_from(body.len()).map_err(|_| Refusal::BodyTooLarge(u32::MAX.into()))?;
+        let length = u32::try_from(body.len()).map_err(|_| Refusal::BodyTooLarge(u32::MAX.into()))?;
         let text = std::str::from_utf8(body).map_err(|_| Refusal::NotUtf8)?;
         let mut fields = Fields::read(kind, text)?;
         let (model, model_span) = fields.model.take().ok_or(Refusal::Missing("model".into()))?;
         let adapted = adapt::edits(&mut fields, text, parameters(&model)?)?;
-        let input_estimate = match kind {
+        let mut sent = fields.sent;
+        match kind {
             Kind::Chat => {
                 let messages = fields.messages.ok_or(Refusal::Missing("messages".into()))?;
-                estimate::chat(&fields.text, messages)
+                sent.add_frame(messages, fields.has_tools);
             }
-            Kind::Embeddings => {
-                if !fields.input {
-                    return Err(Refusal::Missing("input".into()));
-                }
-                // An input may be tokens already: numbers.
-                fields.text.tokens().saturating_add(fields.numbers)
-            }
-        };
-        let input_bound = u64::from(input_bound);
+            Kind::Embeddings if !fields.input => return Err(Refusal::Missing("input".into())),
+            Kind::Embeddings => {}
+        }
+        // What is put into the body is read by the model too.
+        let added = adapted.iter().map(|edit| u64::try_from(edit.bytes.len()).unwrap_or(u64::MAX));
+        let input_bound = added.fold(sent.bound(length.into()), u64::saturating_add);
         Ok(Self {
             model,
             model_span,
             stream: fields.stream,
             options: fields.options,
-            input_estimate: input_estimate.min(input_bound),
+            input_estimate: sent.tokens().min(input_bound),
             input_bound,
             choices: fields.choices.unwrap_or(1),
             max_output_tokens: fields.max_tokens.max(fields.max_completion_tokens),
@@ -145,14 +144,17 @@ impl<'b> Request<'b> {
     }
 }
 
-/// The text of a part of a body that was read, which is JSON.
-pub fn text_of(part: &str) -> Text {
-    let mut walk = Walk::new(part);
-    let mut json = serde_json::Deserializer::from_str(part);
+/// What a message sends, given as a part of a body that was read.
+pub fn message(text: &str) -> Input {
+    let mut walk = Walk::new(text);
+    walk.counting = Counting::Values;
+    let mut json = serde_json::Deserializer::from_str(text);
     json.disable_recursion_limit();
-    // There is nothing to refuse that was not refused before.
-    let _ = walk.any().deserialize(&mut json);
-    walk.text
+    // What a message lacks without the others is told when all of it has been read.
+    let _ = Check { walk: &mut walk, of: &schema::MESSAGE }.deserialize(&mut json);
+    let mut input = walk.input;
+    input.add_message();
+    input
 }
 
 impl Span {

@@ -4,7 +4,7 @@
 //! field is not needed.
 
 use super::number::Thousandths;
-use crate::estimate::MOST_OUTPUT;
+use crate::estimate::{MOST_OUTPUT, PartKind};
 
 /// What a value must be.
 #[derive(Debug)]
@@ -66,6 +66,8 @@ pub enum ObjectKind {
     Plain,
     Message,
     Part,
+    /// What a part of a message is made of that is no text.
+    Media(PartKind),
     ToolCall,
     Tool,
 }
@@ -93,6 +95,10 @@ pub const MOST_INPUTS: usize = 2048;
 
 const fn plain(fields: &'static [Field]) -> Object {
     Object { fields, by: None, kind: ObjectKind::Plain }
+}
+
+const fn media(kind: PartKind, fields: &'static [Field]) -> Object {
+    Object { fields, by: None, kind: ObjectKind::Media(kind) }
 }
 
 static FUNCTION: Object = plain(&[
@@ -134,13 +140,19 @@ static PART: Type = Type::Object(&Object {
         may("refusal", ANY_TEXT),
         may(
             "image_url",
-            Type::Object(&plain(&[
-                must("url", Type::Text { filled: true, most: usize::MAX }),
-                may("detail", Type::Choice(&["auto", "low", "high"])),
-            ])),
+            Type::Object(&media(
+                PartKind::Image,
+                &[
+                    must("url", Type::Text { filled: true, most: usize::MAX }),
+                    may("detail", Type::Choice(&["auto", "low", "high"])),
+                ],
+            )),
         ),
-        may("input_audio", Type::Object(&plain(&[must("data", ANY_TEXT), must("format", ANY_TEXT)]))),
-        may("file", Type::Object(&plain(&[]))),
+        may(
+            "input_audio",
+            Type::Object(&media(PartKind::Sound, &[must("data", ANY_TEXT), must("format", ANY_TEXT)])),
+        ),
+        may("file", Type::Object(&media(PartKind::File, &[may("file_data", ANY_TEXT)]))),
     ],
     by: Some((
         "type",
@@ -171,7 +183,8 @@ static TOOL_CALL: Type = Type::Object(&Object {
 });
 /// The roles of messages.
 pub const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
-static MESSAGE: Type = Type::Object(&Object {
+/// A message of a chat.
+pub static MESSAGE: Type = Type::Object(&Object {
     fields: &[
         must("role", Type::Choice(ROLES)),
         may("content", Type::TextOr(&Type::List { of: &PART, least: 1, most: usize::MAX })),
@@ -220,6 +233,8 @@ pub static CHAT: &[Field] = &[
     may("top_logprobs", Type::Integer { least: 0, most: 20 }),
     may("seed", Type::Integer { least: i64::MIN, most: i64::MAX }),
     may("tools", Type::List { of: &TOOL, least: 0, most: MOST_TOOLS }),
+    may("functions", Type::Any),
+    may("function_call", Type::Any),
     may("tool_choice", Type::TextOr(&Type::Object(&TOOL_CHOICE))),
     may("parallel_tool_calls", Type::Boolean),
     may("response_format", Type::Object(&RESPONSE_FORMAT)),

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::check::Said;
-use crate::estimate::Text;
+use crate::estimate::{Input, Part};
 use crate::refusal::{Refusal, brief};
 
 /// Objects and arrays may be this deep in one another.
@@ -27,14 +27,30 @@ pub struct Walk<'b> {
     steps: Vec<Step>,
     /// Why reading stopped, when it was not the JSON.
     pub refusal: Option<Refusal>,
-    /// The text of all values read with [`Any`].
-    pub text: Text,
-    /// How many of them were numbers.
+    /// What counts of what is read.
+    pub counting: Counting,
+    /// What it sends to the model.
+    pub input: Input,
+    /// The part of a message that is being read, if it is no text.
+    pub part: Part,
+    /// How many numbers were read.
     pub numbers: u64,
     /// The text that is read.
     pub body: &'b str,
     /// What its parts said of one another.
     pub said: Said<'b>,
+}
+
+/// What counts as input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Values.
+    Values,
+    /// Values and the names of members: a schema.
+    Schema,
 }
 
 /// One step of the way down to where a reading stands.
@@ -77,6 +93,9 @@ impl<'b> Walk<'b> {
         while let Some(key) = map.next_key_seed(Key)? {
             if self.keys.len() >= MOST_KEYS {
                 return Err(self.refuse(Refusal::TooManyKeys));
+            }
+            if self.counting == Counting::Schema {
+                self.input.add_text(&key);
             }
             self.steps.push(Step::Key(self.keys.len()));
             match key {
@@ -180,6 +199,21 @@ impl<'b> Walk<'b> {
         Ok(count)
     }
 
+    /// Takes in a string.
+    pub fn text(&mut self, text: &str) {
+        if self.counting != Counting::Nothing {
+            self.input.add_text(text);
+        }
+    }
+
+    /// Takes in a number.
+    pub fn number(&mut self) {
+        self.numbers = self.numbers.saturating_add(1);
+        if self.counting != Counting::Nothing {
+            self.input.add_number();
+        }
+    }
+
     /// A value to be read.
     pub fn any(&mut self) -> Any<'_, 'b> {
         Any(self)
@@ -195,7 +229,7 @@ fn folded(letter: char) -> char {
     }
 }
 
-/// Reads any value: counts its text and its numbers, and tells its shape.
+/// Reads any value: counts what it sends to the model, and tells its shape.
 pub struct Any<'w, 'b>(&'w mut Walk<'b>);
 
 impl<'b> DeserializeSeed<'b> for Any<'_, 'b> {
@@ -222,7 +256,7 @@ impl<'b> Visitor<'b> for Any<'_, 'b> {
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
-        self.0.numbers = self.0.numbers.saturating_add(1);
+        self.0.number();
         Ok(Shape::Scalar)
     }
 
@@ -235,7 +269,7 @@ impl<'b> Visitor<'b> for Any<'_, 'b> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
-        self.0.text.add(text.as_bytes());
+        self.0.text(text);
         Ok(Shape::String)
     }
 

@@ -16,8 +16,8 @@ fn settled(gateway: &Gateway, ticket: &[u8], ending: Ending) -> (Vec<u64>, Usage
 fn a_plain_exchange_is_admitted_relayed_and_charged() {
     let gateway = gateway();
     let admitted = admitted(&gateway, BODY);
-    // `user` and `Hello there` are 15 characters; one message; 100 tokens of output.
-    let tokens = 4 + 4 + 3 + 100;
+    // `user` and `Hello there`; one message; 100 tokens of output.
+    let tokens = 3 + 3 + 3 + 100;
     let money = (BODY.len() as u64 * 2_500_000 + 100 * 10_000_000_u64).div_ceil(1_000);
     let cells: Vec<_> = admitted.claims.iter().map(|claim| (claim.cell.as_str(), claim.amount)).collect();
     let expected = [("requests:alice", 1), ("tokens:alice", tokens), ("budget:alice:JPY:2026-11", money)];
@@ -80,12 +80,12 @@ fn embeddings_have_no_output() {
     let body = br#"{"model":"embed/small","input":["Hello there",[1,2,3]],"dimensions":8}"#;
     let admission = admission(&gateway, "/v1/embeddings", ALICE, body);
     let Admission::Admitted(admitted) = admission else { panic!("{admission:?}") };
-    assert_eq!(admitted.claims[1].amount, 3 + 3);
+    assert_eq!(admitted.claims[1].amount, 2 + 3);
     assert_eq!(admitted.targets[0].path, "/embeddings");
     let answer = answer(200, "application/json", Some(br#"{"data":[],"model":"x"}"#));
     let (amounts, usage) = settled(&gateway, &relayed(&gateway, &admitted.ticket, answer), Ending::Completed);
-    assert_eq!((usage.input_tokens, usage.output_tokens, usage.estimated), (6, 0, true));
-    assert_eq!(amounts, [1, 6, 6 * 20]);
+    assert_eq!((usage.input_tokens, usage.output_tokens, usage.estimated), (5, 0, true));
+    assert_eq!(amounts, [1, 5, 5 * 20]);
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn endings_charge_what_they_say() {
     let (amounts, usage) = settled(&gateway, &admitted.ticket, Ending::Undispatched);
     assert_eq!((amounts, usage.upstream, usage.charge), (vec![0; 3], None, 0));
     let (amounts, usage) = settled(&gateway, &admitted.ticket, Ending::ClientLeft);
-    assert_eq!(amounts, [1, 11, 11 * 2_500]);
+    assert_eq!(amounts, [1, 9, 9 * 2_500]);
     assert_eq!((usage.upstream.as_deref(), usage.estimated, usage.output_tokens), (Some("main"), true, 0));
     let (amounts, usage) = settled(&gateway, &admitted.ticket, Ending::PolicyFailed);
-    assert_eq!((&amounts, usage.input_tokens, usage.output_tokens), (&held, 11, 100));
+    assert_eq!((&amounts, usage.input_tokens, usage.output_tokens), (&held, 9, 100));
 
     let verdict = gateway
         .judge(&admitted.ticket, &last_attempt(Outcome::Fault(Fault::Closed)))
@@ -160,7 +160,7 @@ fn endings_charge_what_they_say() {
     let half = br#"{"choices":[{"message":{"content":"twelve chars"#;
     let (_, ticket) = fed(&gateway, ticket, [&half[..]], Piece::Broken(Fault::Closed));
     let (amounts, usage) = settled(&gateway, &ticket, Ending::UpstreamBroke);
-    assert_eq!(amounts[1], 11 + 3);
+    assert_eq!(amounts[1], 9 + 3);
     assert!(usage.estimated);
 }
 

@@ -37,8 +37,8 @@ requests = "100/1m"
 "#;
 
 const BODY: &str = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Tell me all"}]}"#;
-/// `user` and `Tell me all` are 15 characters in one message.
-const INPUT: u64 = 4 + 4 + 3;
+/// `user`, `Tell me all`, and what frames a message and a chat.
+const INPUT: u64 = 1 + 3 + 3 + 3;
 
 fn sliced() -> Gateway {
     Gateway::load(&settings(SLICED)).expect("a sound configuration").gateway
@@ -48,9 +48,14 @@ fn streaming(gateway: &Gateway, body: &str) -> Ticket {
     relayed(gateway, &admitted(gateway, body).ticket, answer(200, "text/event-stream", None))
 }
 
+/// A text of so many tokens; exactly so behind one of an even number of them.
+fn text(tokens: usize) -> String {
+    ["a", "\\n"].into_iter().cycle().take(tokens).collect()
+}
+
 /// An event with so many tokens of text.
 fn event(choice: usize, tokens: usize) -> String {
-    let text = "word".repeat(tokens);
+    let text = text(tokens);
     format!(
         "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"gpt-4o-x\",\
          \"choices\":[{{\"index\":{choice},\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
@@ -125,8 +130,8 @@ fn one_slice_is_held_and_then_the_next_before_it_is_used_up() {
     let ticket = relayed(&gateway, &admitted.ticket, answer(200, "text/event-stream", None));
     let (ticket, none) = holding(&gateway, &ticket, &event(0, 74));
     assert_eq!(none, None);
-    let (ticket, asked) = holding(&gateway, &ticket, &event(0, 1));
-    let asked = asked.expect("75 of 100 are written");
+    let (ticket, asked) = holding(&gateway, &ticket, &event(0, 2));
+    let asked = asked.expect("76 of 100 are written");
     let money = (input_bound * 2_500_000 + 200 * 10_000_000).div_ceil(1_000);
     assert_eq!(asked.amounts, [1, INPUT + 200, 1, money], "at the target that answers");
     let expected = Usage {
@@ -154,7 +159,7 @@ fn one_slice_is_held_and_then_the_next_before_it_is_used_up() {
     };
     assert_eq!(asked.usage, expected);
     // Up to all there may be, and further only if the provider goes on.
-    let (ticket, asked) = holding(&gateway, &ticket, &event(0, 125));
+    let (ticket, asked) = holding(&gateway, &ticket, &event(0, 124));
     assert_eq!(asked.expect("200 are written").usage.output_tokens, 300);
     let (ticket, none) = holding(&gateway, &ticket, &event(0, 100));
     assert_eq!(none, None, "300 of 300 are written");
@@ -287,8 +292,7 @@ fn every_choice_gets_its_end() {
 #[test]
 fn a_stream_without_ids_is_ended_too() {
     let gateway = sliced();
-    let event =
-        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "word".repeat(80));
+    let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", text(80));
     let (client, _, stopped) = walk(&gateway, streaming(&gateway, BODY), [event.as_bytes()], |_| false);
     let [_, end] = &events(&client)[..] else { panic!("{client}") };
     assert!(stopped && end["id"].is_string() && end["created"].is_u64());
@@ -371,13 +375,14 @@ proptest! {
             for choice in event["choices"].as_array().expect("choices") {
                 let is_end = choice["finish_reason"].is_string();
                 finished.extend(choice["index"].as_u64().filter(|_| is_end));
-                text += choice["delta"]["content"].as_str().map_or(0, str::len) / 4;
+                text += choice["delta"]["content"].as_str().map_or(0, str::len);
             }
             told = event["usage"]["completion_tokens"].as_u64().or(told);
         }
         prop_assert_eq!((finished.len(), finished.into_iter().collect::<BTreeSet<_>>().len()), (2, 2), "each once");
         let written = gateway.settle(&ticket, Ending::Completed).expect("its own ticket").usage.output_tokens;
-        prop_assert!(written >= text as u64 && written <= text as u64 + 20, "{} of {}", written, text);
+        // A text is exactly so long only behind an even one.
+        prop_assert!(written.abs_diff(text as u64) <= 20, "{} of {}", written, text);
         prop_assert_eq!(told, asks_for_usage.then_some(written), "the client is told what it is charged");
     }
 }

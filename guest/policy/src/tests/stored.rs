@@ -281,7 +281,7 @@ fn the_worst_case_is_what_nobody_settles() {
         model: "gpt-4o".into(),
         upstream: None,
         upstream_model: None,
-        input_tokens: 11,
+        input_tokens: 9,
         cached_input_tokens: 0,
         cache_write_tokens: 0,
         output_tokens: 100,
