@@ -8,34 +8,21 @@ mod guard;
 mod reply;
 mod routes;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::request::Parts;
+use http::{Method, Response};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tollgate_ledger::Store;
 
-use self::guard::Guard;
+pub(crate) use self::guard::Guard;
 use self::reply::Failed;
-use crate::framing::{self, Guarded};
 use crate::gateway::Gateway;
+use crate::listener::{self, Unread};
 use crate::operator::Operator;
-
-/// The most bytes of a request's body.
-const BODY_LIMIT: usize = 64 << 10;
-
-/// The most bytes of a request's head.
-const HEAD_LIMIT: usize = 16 << 10;
-
-/// How long a request may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A bound listener for operators.
 pub struct Admin {
@@ -75,56 +62,30 @@ impl Admin {
 
     /// Serves for ever.
     pub async fn serve(self) {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-        loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "an operator's connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let desk = Arc::clone(&self.desk);
-            let service = service_fn(move |request| {
-                let desk = Arc::clone(&desk);
-                async move { Ok::<_, Infallible>(desk.answer(request).await) }
-            });
-            let connection = http.serve_connection(TokioIo::new(Guarded::new(stream, HEAD_LIMIT)), service);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "an operator's connection ended early");
-                }
-            });
-        }
+        listener::serve(self.listener, self.desk, "operators").await;
     }
 }
 
-impl Desk {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let answered = match self.guard.admits(&request) {
-            Ok(()) => self.read_and_route(request).await,
-            Err(failed) => Err(failed),
-        };
-        answered.unwrap_or_else(Failed::response)
+impl listener::Desk for Desk {
+    const BODY_LIMIT: usize = 64 << 10;
+
+    fn turns_away(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
+        self.guard.admits(&head.headers).err().map(Failed::response)
     }
 
-    async fn read_and_route(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Failed> {
-        if let Some(violation) = framing::violation(request.method()) {
-            return Err(Failed::bad_request(violation.text()));
-        }
-        let (head, body) = request.into_parts();
-        let read = tokio::time::timeout(PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await;
-        let body = match read {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(cause)) if cause.is::<LengthLimitError>() => return Err(Failed::too_large(BODY_LIMIT)),
-            Ok(Err(_)) => return Err(Failed::bad_request("the body was cut off")),
-            Err(_) => return Err(Failed::bad_request("the body did not arrive in time")),
-        };
+    async fn answer(&self, head: Parts, body: Bytes) -> Response<Full<Bytes>> {
         if head.method != Method::GET && !body.is_empty() && !guard::is_json(&head.headers) {
-            return Err(Failed::bad_request("a body must be sent as `content-type: application/json`"));
+            let failed = Failed::bad_request("a body must be sent as `content-type: application/json`");
+            return failed.response();
         }
-        routes::route(self, &head, &body).await
+        routes::route(self, &head, &body).await.unwrap_or_else(Failed::response)
+    }
+
+    fn unread(&self, why: Unread) -> Response<Full<Bytes>> {
+        let failed = match why {
+            Unread::Malformed(why) => Failed::bad_request(why),
+            Unread::TooLarge(limit) => Failed::too_large(limit),
+        };
+        failed.response()
     }
 }

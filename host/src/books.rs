@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
-use tollgate_ledger::{Charge, Entry, Settled, Store, Unavailable};
+use tollgate_ledger::{Charged, Entry, Settled, Store, Unavailable};
 
 /// Settles and renews in the background, and knows when all of it is written.
 pub(crate) struct Books {
@@ -18,26 +18,6 @@ pub(crate) struct Books {
     pending: Arc<watch::Sender<usize>>,
     /// The holds of exchanges under way, and when their leases were last moved.
     open: Mutex<HashMap<String, Instant>>,
-}
-
-/// What an exchange is charged: [`Charge`], owned.
-pub(crate) enum Charged {
-    /// The real amounts.
-    Amounts(Vec<u64>),
-    /// What was held.
-    Held,
-    /// Nothing.
-    Nothing,
-}
-
-impl Charged {
-    fn lend(&self) -> Charge<'_> {
-        match self {
-            Self::Amounts(amounts) => Charge::Amounts(amounts),
-            Self::Held => Charge::Held,
-            Self::Nothing => Charge::Nothing,
-        }
-    }
 }
 
 impl Books {

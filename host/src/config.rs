@@ -1,11 +1,12 @@
 //! The shell's part of the configuration file, into types that cannot be wrong: `[server]`, `[upstreams]`,
-//! `[ledger]`, `[admin]` and the `file` of `[prices]`.
+//! `[ledger]`, `[ledger_api]`, `[admin]` and the `file` of `[prices]`.
 //!
 //! The policy's tables are not read here. Secrets are references to the environment and are looked up last, so
 //! that a file can be checked on a machine that has none.
 
 mod admin;
 mod ledger;
+mod ledger_api;
 mod prices;
 mod server;
 mod upstream;
@@ -20,14 +21,15 @@ use tollgate_document::{Problem, Problems, Section, parse};
 
 pub use self::admin::AdminSettings;
 pub use self::ledger::LedgerSettings;
+pub use self::ledger_api::LedgerApiSettings;
 pub use self::server::ServerSettings;
 pub use self::upstream::{Credential, UpstreamSettings};
 use self::value::look_up;
 
 /// The top-level tables that are the shell's.
-pub(crate) const SHELL_TABLES: [&str; 4] = ["server", "upstreams", "ledger", "admin"];
+pub(crate) const SHELL_TABLES: [&str; 5] = ["server", "upstreams", "ledger", "ledger_api", "admin"];
 
-/// The least characters of a credential for operators.
+/// The least characters of a credential for operators or shells.
 const LEAST_TOKEN: usize = 16;
 
 /// What the shell reads of a configuration file.
@@ -41,6 +43,8 @@ pub struct Config {
     pub ledger: LedgerSettings,
     /// `lease` of `[ledger]`: how long a hold lives without a sign of life. A running stream renews it. Default: 10 m.
     pub lease: Duration,
+    /// `[ledger_api]`; none: there is no listener for other shells.
+    pub ledger_api: Option<LedgerApiSettings>,
     /// `[admin]`; none: there is no listener for operators.
     pub admin: Option<AdminSettings>,
     /// `file` of `[prices]`: a price list, whose text the policy gets.
@@ -54,6 +58,8 @@ pub struct Secrets {
     pub upstreams: BTreeMap<String, Credential>,
     /// The URL of the ledger, if it is in Redis. It may hold a password.
     pub ledger_url: Option<String>,
+    /// What other shells present.
+    pub ledger_api_token: Option<String>,
     /// What operators present.
     pub admin_token: Option<String>,
 }
@@ -77,10 +83,11 @@ impl Config {
         let upstreams = upstream::read(&root, &mut problems);
         let ledger = ledger::read(&root, &mut problems);
         let lease = ledger::read_lease(&root, &mut problems);
+        let ledger_api = ledger_api::read(&root, &mut problems);
         let admin = admin::read(&root, &mut problems);
         let prices = prices::read(&root, &mut problems);
         if problems.is_empty() {
-            Ok(Self { server, upstreams, ledger, lease, admin, prices })
+            Ok(Self { server, upstreams, ledger, lease, ledger_api, admin, prices })
         } else {
             Err(problems.into_sorted())
         }
@@ -116,19 +123,22 @@ impl Config {
                 Err(problem) => problems.push(problem),
             }
         }
+        let mut token = |at: &str, variable: &str, what| {
+            let found = look_up(environment, variable, at.to_owned(), what);
+            let found = found.and_then(|token| {
+                let message = format!(
+                    "the environment variable {variable} must hold at least {LEAST_TOKEN} characters"
+                );
+                let weak = Problem { at: at.to_owned(), line: None, message };
+                if token.len() < LEAST_TOKEN { Err(weak) } else { Ok(token) }
+            });
+            found.map_err(|problem| problems.push(problem)).ok()
+        };
         if let Some(variable) = self.admin.as_ref().and_then(|admin| admin.token_env.as_ref()) {
-            let at = || "admin.token".to_owned();
-            match look_up(environment, variable, at(), "the credential of operators") {
-                Ok(token) if token.len() < LEAST_TOKEN => problems.push(Problem {
-                    at: at(),
-                    line: None,
-                    message: format!(
-                        "the environment variable {variable} must hold at least {LEAST_TOKEN} characters"
-                    ),
-                }),
-                Ok(token) => secrets.admin_token = Some(token),
-                Err(problem) => problems.push(problem),
-            }
+            secrets.admin_token = token("admin.token", variable, "the credential of operators");
+        }
+        if let Some(LedgerApiSettings { token_env, .. }) = &self.ledger_api {
+            secrets.ledger_api_token = token("ledger_api.token", token_env, "the credential of shells");
         }
         if problems.is_empty() { Ok(secrets) } else { Err(problems) }
     }

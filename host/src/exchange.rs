@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tollgate_ledger::{Claim, Entry, Hold, Position, Reservation, Standing};
+use tollgate_ledger::{Charged, Claim, Entry, Hold, Position, Reservation, Standing};
 
 use self::attempts::Asked;
 pub(crate) use self::raising::Raising;
 use crate::body::Body;
-use crate::books::Charged;
 use crate::caller::Caller;
 use crate::gateway::Shell;
 use crate::generation::Generation;

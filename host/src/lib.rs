@@ -55,6 +55,8 @@ pub mod key;
 mod keyring;
 mod lane;
 mod latency;
+mod ledger_api;
+mod listener;
 pub mod litellm;
 mod load;
 pub mod log;
@@ -74,9 +76,12 @@ mod upstream;
 
 pub use admin::Admin;
 pub use body::Body;
-pub use config::{AdminSettings, Config, LedgerSettings, Secrets, ServerSettings, UpstreamSettings};
+pub use config::{
+    AdminSettings, Config, LedgerApiSettings, LedgerSettings, Secrets, ServerSettings, UpstreamSettings,
+};
 pub use gateway::{Builder, Gateway, Loaded, PolicySource};
 pub use generation::{NotLoaded, told};
+pub use ledger_api::LedgerApi;
 pub use relay::Cut;
 pub use reload::{Watch, tell};
 pub use server::Server;

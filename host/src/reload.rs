@@ -86,11 +86,11 @@ fn reload(gateway: &Gateway, config: &Path) {
             let of_start = |config: &Config| {
                 let server = &config.server;
                 let server = (server.listen, server.head_limit, server.head_timeout, server.connections);
-                (server, config.ledger.clone(), config.admin.clone())
+                (server, config.ledger.clone(), config.ledger_api.clone(), config.admin.clone())
             };
             if of_start(&after) != of_start(&before) {
                 tracing::warn!(
-                    "`[ledger]`, `[admin]` and of `[server]` `listen`, `head_limit`, `head_timeout` and \
+                    "`[ledger]`, `[ledger_api]`, `[admin]` and of `[server]` `listen`, `head_limit`, `head_timeout` and \
                      `connections` take effect at the next start"
                 );
             }

@@ -82,6 +82,8 @@ pub struct Serving {
     pub address: SocketAddr,
     /// Where operators find it, if its configuration says so.
     pub admin: Option<SocketAddr>,
+    /// Where other shells find it, if its configuration says so.
+    pub shells: Option<SocketAddr>,
     log: mpsc::Receiver<String>,
     /// Kept for as long as it runs.
     folder: Option<TempDir>,
@@ -104,16 +106,19 @@ impl Serving {
         let (sender, log) = mpsc::channel();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut serving = Self { child, address, admin: None, log, folder: None };
+        let mut serving = Self { child, address, admin: None, shells: None, log, folder: None };
         loop {
             let line = serving.wait_for("\"message\":\"listening");
             let line: Value = serde_json::from_str(&line).unwrap();
             let address = line["address"].as_str().unwrap().parse().unwrap();
-            if line["message"] == "listening" {
-                serving.address = address;
-                return serving;
+            match line["message"].as_str() {
+                Some("listening for operators") => serving.admin = Some(address),
+                Some("listening for shells") => serving.shells = Some(address),
+                _ => {
+                    serving.address = address;
+                    return serving;
+                }
             }
-            serving.admin = Some(address);
         }
     }
 

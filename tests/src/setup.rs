@@ -6,7 +6,7 @@
 use tollgate_policy::message::Settings;
 
 /// The tables a shell reads itself.
-pub const SHELL_TABLES: [&str; 4] = ["server", "upstreams", "ledger", "admin"];
+pub const SHELL_TABLES: [&str; 5] = ["server", "upstreams", "ledger", "ledger_api", "admin"];
 
 /// What a policy is loaded with: a configuration, and the price list that it names.
 pub fn settings<'a>(config: &'a str, catalogue: Option<&'a str>) -> Settings<'a> {

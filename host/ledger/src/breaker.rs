@@ -10,8 +10,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 /// When a breaker opens, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BreakerRule {
     /// Failures in a row that open it; 0 is taken as 1.
     pub failures: u32,
@@ -42,7 +44,8 @@ impl Default for State {
 }
 
 /// Whether an exchange may go to the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Passage {
     /// Yes. The generation comes back with the result.
     Pass {
@@ -56,7 +59,8 @@ pub enum Passage {
 }
 
 /// What an exchange tells of the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// It answered.
     Good,

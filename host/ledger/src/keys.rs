@@ -122,7 +122,7 @@ pub struct Scope {
 }
 
 /// A key that was found by one of its secrets, and the scopes around it that have limits, outermost first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The key.
     pub key: Key,

@@ -84,12 +84,15 @@ pub use text::NotAState;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The largest number of units a limit, a claim or a charge can have: a store may count in doubles, which are exact
 /// up to here. A limit above it is taken as it, so a claim above it never fits; a charge above it is charged as it.
 pub const MOST_UNITS: u64 = (1 << 53) - 1;
 
 /// How a cell is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// At most `limit` units in any trailing `period_ms`.
     Window {
@@ -127,7 +130,7 @@ impl Rule {
 }
 
 /// Units to hold in one cell.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// The cell's name. A cell that was never claimed is empty.
     pub cell: String,
@@ -154,7 +157,7 @@ pub struct Hold<'a> {
 pub struct Position(pub u64);
 
 /// What is left of one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Standing {
     /// Units that could be taken now.
     pub remaining: u64,
@@ -163,13 +166,15 @@ pub struct Standing {
 }
 
 /// The answer of [`Ledger::reserve`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reservation {
     /// Every claim is held.
     Granted {
         /// One for each claim, in their order, as they are after the grant.
         standings: Vec<Standing>,
-        /// For [`Ledger::durable`].
+        /// For [`Ledger::durable`]; of this store alone, so it does not travel.
+        #[serde(skip)]
         position: Position,
     },
     /// Nothing is held.
@@ -184,13 +189,15 @@ pub enum Reservation {
 }
 
 /// The answer of [`Ledger::raise`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Raise {
     /// At least the amount of every claim is held.
     Granted {
         /// One for each claim, in their order, as they are now.
         standings: Vec<Standing>,
-        /// For [`Ledger::durable`].
+        /// For [`Ledger::durable`]; of this store alone, so it does not travel.
+        #[serde(skip)]
         position: Position,
     },
     /// Nothing more is held; what was held stays, and its lease as it was.
@@ -208,7 +215,8 @@ pub enum Raise {
 }
 
 /// What a hold is charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Charge<'a> {
     /// The real amount of each claim, in their order. May exceed what was held. A claim without one is charged as
     /// held.
@@ -231,8 +239,33 @@ impl Charge<'_> {
     }
 }
 
+/// The same, owned.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Charged {
+    /// The real amounts.
+    Amounts(Vec<u64>),
+    /// What was held.
+    Held,
+    /// Nothing.
+    Nothing,
+}
+
+impl Charged {
+    /// To be charged.
+    #[must_use]
+    pub fn lend(&self) -> Charge<'_> {
+        match self {
+            Self::Amounts(amounts) => Charge::Amounts(amounts),
+            Self::Held => Charge::Held,
+            Self::Nothing => Charge::Nothing,
+        }
+    }
+}
+
 /// The answer of [`Ledger::settle`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Settled {
     /// The hold was open and is charged now.
     Done,

@@ -23,7 +23,7 @@ pub(super) fn bytes(status: StatusCode, media_type: &'static str, body: Vec<u8>)
 }
 
 /// Why there is no answer.
-pub(super) struct Failed {
+pub(crate) struct Failed {
     status: StatusCode,
     code: &'static str,
     message: String,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate::{Admin, Gateway, Server, Watch, demo, key, log, provider, store, tell};
+use tollgate::{Admin, Gateway, LedgerApi, Server, Watch, demo, key, log, provider, store, tell};
 
 use super::{load, print, source};
 
@@ -70,6 +70,16 @@ async fn serve_config(file: &Path, serve: &Serve) -> Result<()> {
         })?;
         tracing::info!(address = %admin.local_addr()?, "listening for operators");
         tokio::spawn(admin.serve());
+    }
+    if let (Some(settings), Some(token)) = (&config.ledger_api, &secrets.ledger_api_token) {
+        let api = LedgerApi::bind(&gateway, settings.listen, token).await.with_context(|| {
+            format!(
+                "cannot listen for shells on {}; choose another address in `[ledger_api]`",
+                settings.listen
+            )
+        })?;
+        tracing::info!(address = %api.local_addr()?, "listening for shells");
+        tokio::spawn(api.serve());
     }
     let server = bind(gateway, serve.listen).await?;
     tracing::info!(address = %server.local_addr()?, "listening");

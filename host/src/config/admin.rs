@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tollgate_document::{Problems, Section};
 
-use super::value::variable;
+use super::value::{address, variable};
 
 /// The listener for operators. It is there only if the configuration has the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +20,8 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Option<Ad
     let table = root.get("admin")?;
     let section = table.section(problems)?;
     section.only(&["listen", "token"], problems);
-    let mut listen = SocketAddr::from(([127, 0, 0, 1], 8081));
-    if let Some(node) = section.get("listen") {
-        match node.text(problems).map(str::parse) {
-            Some(Ok(address)) => listen = address,
-            Some(Err(_)) => node.wrong(problems, "must be an IP address and a port such as `127.0.0.1:8081`"),
-            None => {}
-        }
-    }
+    let listen =
+        address(&section, "listen", problems).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081)));
     let token = section.get("token");
     let token_env = token.as_ref().and_then(|node| variable(node, problems));
     if token.is_none() && !listen.ip().is_loopback() {

@@ -1,5 +1,6 @@
 //! Values of the shell's tables: references to the environment, durations, sizes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tollgate_document::{Node, Problem, Problems, Section, duration};
@@ -22,6 +23,16 @@ pub(super) fn variable(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<S
         return None;
     }
     Some(text.to_owned())
+}
+
+/// An IP address and a port.
+pub(super) fn address(section: &Section<'_>, name: &str, problems: &mut Problems<'_>) -> Option<SocketAddr> {
+    let node = section.get(name)?;
+    let read = node.text(problems)?.parse().ok();
+    if read.is_none() {
+        node.wrong(problems, "must be an IP address and a port such as `127.0.0.1:8081`");
+    }
+    read
 }
 
 pub(super) fn time(section: &Section<'_>, name: &str, problems: &mut Problems<'_>) -> Option<Duration> {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_ledger::{Entry, Outcome};
+use tollgate_ledger::{Charged, Entry, Outcome};
 
 use super::{Exchange, Held};
-use crate::books::Charged;
 use crate::policy::{Broken, wit};
 use crate::translate;
 
