@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tollgate_document::{Problems, Section};
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Option<PathBuf> {
+pub(crate) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Option<PathBuf> {
     let file = root.get("prices")?.section(problems)?.get("file")?;
     let name = file.text(problems)?;
     if name.is_empty() {

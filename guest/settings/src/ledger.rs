@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate_document::{Node, Problems, Section};
 
-use super::value::{time, variable};
+use crate::value::{time, variable};
 
 /// Where the books are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Default for LedgerSettings {
 }
 
 /// How long a hold lives without a sign of life, unless told otherwise.
-pub(super) const LEASE: Duration = Duration::from_secs(600);
+pub(crate) const LEASE: Duration = Duration::from_secs(600);
 
 /// How long Redis may take to answer, unless told otherwise: a refusal is better than a long wait.
 const TIMEOUT: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ const LEAST_LEASE: Duration = Duration::from_secs(1);
 const STORES: &str = "must be `sqlite`, `redis` or `memory`";
 
 /// `lease`, whichever store it is.
-pub(super) fn read_lease(root: &Section<'_>, problems: &mut Problems<'_>) -> Duration {
+pub(crate) fn read_lease(root: &Section<'_>, problems: &mut Problems<'_>) -> Duration {
     let Some(section) = root.get("ledger").filter(|node| node.value().is_table()) else { return LEASE };
     let Some(section) = section.section(problems) else { return LEASE };
     let lease = time(&section, "lease", problems).unwrap_or(LEASE);
@@ -62,7 +62,7 @@ pub(super) fn read_lease(root: &Section<'_>, problems: &mut Problems<'_>) -> Dur
     lease
 }
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSettings {
+pub(crate) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSettings {
     let Some(section) = root.get("ledger").and_then(|node| node.section(problems)) else {
         return LedgerSettings::default();
     };

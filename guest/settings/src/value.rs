@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate_document::{Node, Problem, Problems, Section, duration};
 
 /// The name in `{ env = "NAME" }`. A secret written into the file is refused, and not repeated.
-pub(super) fn variable(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<String> {
+pub(crate) fn variable(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<String> {
     const FORM: &str = "must be a reference to the environment such as `{ env = \"PROVIDER_API_KEY\" }`; \
                         secrets do not belong into this file";
     let Some(table) = node.value().as_table() else {
@@ -24,7 +24,7 @@ pub(super) fn variable(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<S
     Some(text.to_owned())
 }
 
-pub(super) fn time(section: &Section<'_>, name: &str, problems: &mut Problems<'_>) -> Option<Duration> {
+pub(crate) fn time(section: &Section<'_>, name: &str, problems: &mut Problems<'_>) -> Option<Duration> {
     let node = section.get(name)?;
     let read = duration(node.text(problems)?).map(Duration::from_millis);
     if read.is_none() {
@@ -37,7 +37,7 @@ pub(super) fn time(section: &Section<'_>, name: &str, problems: &mut Problems<'_
 }
 
 /// Bytes: `65536`, `"64KiB"` or `"16MiB"`.
-pub(super) fn size(
+pub(crate) fn size(
     section: &Section<'_>,
     name: &str,
     least: u64,
@@ -64,14 +64,14 @@ pub(super) fn size(
     read
 }
 
-pub(super) fn set<T>(field: &mut T, value: Option<T>) {
+pub(crate) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
 /// The value of an environment variable, trimmed, or what is wrong with it.
-pub(super) fn look_up(
+pub(crate) fn look_up(
     environment: &dyn Fn(&str) -> Option<String>,
     variable: &str,
     at: String,

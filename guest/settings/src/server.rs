@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate_document::{Problems, Section};
 
-use super::value::{set, size, time};
+use crate::value::{set, size, time};
 
 /// How requests come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Default for ServerSettings {
     }
 }
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> ServerSettings {
+pub(crate) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> ServerSettings {
     let mut settings = ServerSettings::default();
     let Some(section) = root.get("server").and_then(|node| node.section(problems)) else { return settings };
     section.only(

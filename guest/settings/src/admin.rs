@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tollgate_document::{Problems, Section};
 
-use super::value::variable;
+use crate::value::variable;
 
 /// The listener for operators. It is there only if the configuration has the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct AdminSettings {
     pub token_env: Option<String>,
 }
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Option<AdminSettings> {
+pub(crate) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Option<AdminSettings> {
     let table = root.get("admin")?;
     let section = table.section(problems)?;
     section.only(&["listen", "token"], problems);
