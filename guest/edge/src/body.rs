@@ -27,6 +27,13 @@ impl<P: Platform> Body<P> {
     }
 }
 
+/// A body that is here.
+impl<P: Platform> From<Bytes> for Body<P> {
+    fn from(bytes: Bytes) -> Self {
+        Self::whole(bytes)
+    }
+}
+
 impl<P: Platform> http_body::Body for Body<P> {
     type Data = Bytes;
     type Error = Cut;

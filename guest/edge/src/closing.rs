@@ -60,6 +60,11 @@ impl<P: Platform> Exchange<P> {
         let claims: Vec<Claim> = held.claims.iter().zip(amounts).map(with).collect();
         let entry = Arc::new(translate::entry(&self.id, held.opening.at_ms, usage));
         let shell = std::rc::Rc::clone(&self.shell);
+        let line = serde_json::json!({
+            "level": "debug", "message": "more is held for a stream", "request_id": self.id,
+            "amounts": claims.iter().map(|claim| claim.amount).collect::<Vec<_>>(),
+        });
+        shell.clock.note(&line.to_string());
         Ok(Box::pin(async move {
             let (lease_ms, now) = (shell.generation.lease_ms(), shell.clock.now_ms());
             let hold = Hold { entry: &entry, claims: &claims, lease_ms };

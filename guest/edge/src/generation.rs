@@ -83,8 +83,8 @@ impl Generation {
             Err(_) => declared_upstreams(text),
         };
         let mut problems = Vec::new();
-        if catalogue.is_none() && names_prices(text) {
-            let message = "the price list cannot be read here: give its text to the shell".to_owned();
+        if catalogue.is_none() && price_list(text).is_some() {
+            let message = "cannot be read: name a price list that is there".to_owned();
             problems.push(Problem { at: "prices.file".into(), line: None, message });
         }
         let credentials = match &shell {
@@ -161,12 +161,13 @@ fn declared_upstreams(text: &str) -> Vec<String> {
     table.map_or_else(Vec::new, |table| table.keys().map(|name| name.get_ref().to_string()).collect())
 }
 
-/// Whether the configuration names a price list, whatever else is wrong with it.
-fn names_prices(text: &str) -> bool {
-    let Ok(document) = tollgate_document::parse(text) else { return false };
-    let table = document.get_ref().get("prices").and_then(|value| value.get_ref().as_table());
-    let file = table.and_then(|table| table.get("file")).and_then(|file| file.get_ref().as_str());
-    file.is_some_and(|file| !file.is_empty())
+/// The price list that a configuration names, whatever else is wrong with it.
+#[must_use]
+pub fn price_list(text: &str) -> Option<String> {
+    let document = tollgate_document::parse(text).ok()?;
+    let table = document.get_ref().get("prices")?.get_ref().as_table()?;
+    let file = table.get("file")?.get_ref().as_str()?;
+    (!file.is_empty()).then(|| file.to_owned())
 }
 
 fn problem(problem: wit::Problem) -> Problem {

@@ -24,7 +24,7 @@ mod upstream;
 
 pub use body::Body;
 pub use exchange::serve;
-pub use generation::{NotLoaded, VariableNames};
+pub use generation::{NotLoaded, VariableNames, price_list};
 pub use platform::{Cause, Charged, Client, Clock, Ledger, Platform, Timeouts};
 pub use relay::Cut;
 pub use shell::Shell;

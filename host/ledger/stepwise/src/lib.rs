@@ -13,6 +13,7 @@
 mod breakers;
 mod database;
 mod keys;
+mod ledger;
 mod notes;
 mod row;
 mod step;

@@ -80,51 +80,47 @@ fn taken(value: ValueRef<'_>) -> Value {
     }
 }
 
-fn ready<'a, T: Send + 'a>(answer: Result<T, tollgate_ledger::Unavailable>) -> Pending<'a, T> {
-    Box::pin(std::future::ready(answer))
-}
-
 impl Ledger for Place {
     fn reserve<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Reservation> {
-        ready(self.ledger.reserve(hold, now))
+        Ledger::reserve(&self.ledger, hold, now)
     }
 
-    fn durable(&self, _: Position) -> Pending<'_, ()> {
-        ready(Ok(()))
+    fn durable(&self, position: Position) -> Pending<'_, ()> {
+        self.ledger.durable(position)
     }
 
     fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool> {
-        ready(self.ledger.renew(hold, lease_ms, now))
+        Ledger::renew(&self.ledger, hold, lease_ms, now)
     }
 
     fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise> {
-        ready(self.ledger.raise(hold, now))
+        Ledger::raise(&self.ledger, hold, now)
     }
 
     fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {
-        ready(self.ledger.settle(entry, charge, now))
+        Ledger::settle(&self.ledger, entry, charge, now)
     }
 
     fn expire(&self, now: u64) -> Pending<'_, usize> {
-        ready(self.ledger.expire(now))
+        Ledger::expire(&self.ledger, now)
     }
 
     fn standings<'a>(&'a self, claims: &'a [Claim], now: u64) -> Pending<'a, Vec<Standing>> {
-        ready(self.ledger.standings(claims, now))
+        Ledger::standings(&self.ledger, claims, now)
     }
 
     fn flush(&self) -> Pending<'_, ()> {
-        ready(Ok(()))
+        self.ledger.flush()
     }
 
     fn condition(&self) -> Condition {
-        Condition::Sound
+        self.ledger.condition()
     }
 }
 
 impl Breakers for Place {
     fn ask<'a>(&'a self, name: &'a str, rule: BreakerRule, now: u64) -> Pending<'a, Passage> {
-        ready(self.ledger.ask(name, rule, now))
+        Breakers::ask(&self.ledger, name, rule, now)
     }
 
     fn tell<'a>(
@@ -135,7 +131,7 @@ impl Breakers for Place {
         health: Health,
         now: u64,
     ) -> Pending<'a, ()> {
-        ready(self.ledger.tell(name, rule, generation, health, now))
+        Breakers::tell(&self.ledger, name, rule, generation, health, now)
     }
 }
 
@@ -147,7 +143,7 @@ impl Charges for Place {
 
 impl Keys for Place {
     fn find<'a>(&'a self, digest: &'a Digest) -> Pending<'a, Option<Found>> {
-        ready(self.ledger.find(digest))
+        Box::pin(std::future::ready(self.ledger.find(digest)))
     }
 
     fn key<'a>(&'a self, name: &'a str) -> Pending<'a, Option<Key>> {
