@@ -15,7 +15,9 @@ fn main() -> Result<()> {
         "../wit",
         "../guest/build_guest.rs",
         "../guest/edge",
+        "../guest/provider",
         "../guest/settings",
+        "../guest/simulated",
         "../guest/spin",
         "../host/ledger/src",
         "../host/ledger/stepwise/src",
@@ -28,7 +30,9 @@ fn main() -> Result<()> {
     let component = build_guest(&tests, "tollgate-hostile", &target.join("hostile"))?;
     fs::copy(&component, out.join("hostile.wasm"))
         .with_context(|| format!("copy {}", component.display()))?;
-    let shell = build_guest(&tests, "tollgate-spin", &target.join("guest"))?;
-    fs::copy(&shell, out.join("spin.wasm")).with_context(|| format!("copy {}", shell.display()))?;
+    for (package, name) in [("tollgate-spin", "spin.wasm"), ("tollgate-provider", "provider.wasm")] {
+        let component = build_guest(&tests, package, &target.join("guest"))?;
+        fs::copy(&component, out.join(name)).with_context(|| format!("copy {}", component.display()))?;
+    }
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Spin {
     /// A driver. The component is compiled once.
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        Self { runtime: runtime.unwrap(), engine: Engine::new().unwrap() }
+        Self { runtime: runtime.unwrap(), engine: Engine::gateway().unwrap() }
     }
 }
 
@@ -63,7 +63,9 @@ impl Driver for Spin {
         books::fill(&place.ledger(), &vector.ledger, &vector.tripped, now);
         let records = Records::open(place.path()).unwrap();
         vector.stored.iter().for_each(|stored| stored.keep(&records));
-        let mut variables = BTreeMap::from([("config".to_owned(), provider.place(&config))]);
+        // An empty variable stands for a file. A comment is as good as an empty file.
+        let text = if config.trim().is_empty() { "#".to_owned() } else { provider.place(&config) };
+        let mut variables = BTreeMap::from([("config".to_owned(), text)]);
         if let Some(catalogue) = &vector.catalogue {
             variables.insert("prices".to_owned(), catalogue.to_string());
         }
@@ -72,7 +74,7 @@ impl Driver for Spin {
             database: place.path().to_owned(),
             unavailable: vector.ledger_unavailable,
             now_ms: now,
-            random: vector.random,
+            random: Some(vector.random),
             ..World::default()
         });
 
@@ -137,7 +139,8 @@ impl Log {
     fn of(text: &str) -> Self {
         let mut log = Self::default();
         for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not a line of a log: {line}"));
+            let line: Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("not a line of a log: {line}"));
             match line["message"].as_str().unwrap() {
                 "configuration" => {
                     let problem = tollgate_policy::message::Problem {

@@ -20,11 +20,7 @@ pub(crate) struct Wasi;
 impl Client for Wasi {
     type Body = Incoming;
 
-    async fn send(
-        &self,
-        request: Request<Bytes>,
-        timeouts: Timeouts,
-    ) -> Result<Response<Incoming>, Fault> {
+    async fn send(&self, request: Request<Bytes>, timeouts: Timeouts) -> Result<Response<Incoming>, Fault> {
         let answer = client::send(outgoing(request, timeouts)?).await.map_err(|code| fault(&code))?;
         let mut response = Response::new(());
         *response.status_mut() =
@@ -113,9 +109,9 @@ fn fault(code: &ErrorCode) -> Fault {
         ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseTimeout => Fault::Timeout,
-        ErrorCode::ConnectionTerminated
-        | ErrorCode::HttpResponseIncomplete
-        | ErrorCode::InternalError(_) => Fault::Closed,
+        ErrorCode::ConnectionTerminated | ErrorCode::HttpResponseIncomplete | ErrorCode::InternalError(_) => {
+            Fault::Closed
+        }
         _ => Fault::Malformed,
     }
 }
@@ -132,9 +128,7 @@ pub(crate) fn headers(fields: Vec<(String, Vec<u8>)>) -> Option<HeaderMap> {
 
 /// Headers as WASI has them; none if it does not take them.
 pub(crate) fn fields(headers: &HeaderMap) -> Option<Fields> {
-    let list: Vec<(String, Vec<u8>)> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect();
+    let list: Vec<(String, Vec<u8>)> =
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
     Fields::from_list(&list).ok()
 }

@@ -71,7 +71,8 @@ async fn write(mut writer: BodyWriter, body: Body<Spin>, delivered: FutureReader
             }
             Next::Frame(Some(Err(cut))) => {
                 // The client must not take half an answer for a whole one.
-                let _ = writer.result_writer.write(Err(ErrorCode::InternalError(Some(cut.to_string())))).await;
+                let _ =
+                    writer.result_writer.write(Err(ErrorCode::InternalError(Some(cut.to_string())))).await;
                 return;
             }
             Next::Frame(None) => break,

@@ -3,6 +3,7 @@
 //! Time stands still at the vector's instant, randomness is the vector's, and nobody sleeps: a wait is noted.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::database::File;
 use crate::vector::Unavailable;
 
 static SHELL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spin.wasm"));
+static PROVIDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/provider.wasm"));
 
 /// What a component finds around it.
 #[derive(Default)]
@@ -34,21 +36,23 @@ pub struct World {
     pub unavailable: Option<Unavailable>,
     /// What time it is.
     pub now_ms: u64,
-    /// The random bits of every call.
-    pub random: u64,
-    pub(super) waits: Mutex<Vec<u64>>,
-    pub(super) log: Mutex<Vec<MemoryOutputPipe>>,
+    /// The random bits of every call; none: others in every call.
+    pub random: Option<u64>,
+    /// The milliseconds that were waited; see [`World::waits`].
+    pub waiting: Mutex<Vec<u64>>,
+    /// What every instance wrote; see [`World::log`].
+    pub logs: Mutex<Vec<MemoryOutputPipe>>,
 }
 
 impl World {
     /// The milliseconds that were waited, one by one.
     pub fn waits(&self) -> Vec<u64> {
-        self.waits.lock().unwrap().clone()
+        self.waiting.lock().unwrap().clone()
     }
 
     /// What every instance wrote.
     pub fn log(&self) -> String {
-        let logs = self.log.lock().unwrap();
+        let logs = self.logs.lock().unwrap();
         logs.iter().map(|log| String::from_utf8(log.contents().to_vec()).unwrap()).collect()
     }
 }
@@ -73,16 +77,27 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Compiles it.
+    /// The gateway.
     ///
     /// # Errors
     /// It does not fit together, or asks for something that Spin does not have.
-    pub fn new() -> wasmtime::Result<Self> {
+    pub fn gateway() -> wasmtime::Result<Self> {
+        Self::of(&composed().map_err(|error| wasmtime::format_err!("{error:#}"))?)
+    }
+
+    /// The simulated provider.
+    ///
+    /// # Errors
+    /// It asks for something that Spin does not have.
+    pub fn provider() -> wasmtime::Result<Self> {
+        Self::of(PROVIDER)
+    }
+
+    fn of(component: &[u8]) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config.wasm_component_model(true).wasm_component_model_async(true);
         let engine = wasmtime::Engine::new(&config)?;
-        let composed = composed().map_err(|error| wasmtime::format_err!("{error:#}"))?;
-        let component = Component::from_binary(&engine, &composed)?;
+        let component = Component::from_binary(&engine, component)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
@@ -106,7 +121,7 @@ impl State {
     /// For one instance in this world.
     pub fn new(world: &Arc<World>) -> Self {
         let log = MemoryOutputPipe::new(1 << 20);
-        world.log.lock().unwrap().push(log.clone());
+        world.logs.lock().unwrap().push(log.clone());
         let wasi = WasiCtxBuilder::new().stdout(log).wall_clock(Still(world.now_ms)).build();
         let (http, table) = (WasiHttpCtx::new(), ResourceTable::new());
         Self { world: Arc::clone(world), wasi, http, hooks: Hooks, table }
@@ -211,12 +226,13 @@ fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.3.0")?;
     clock.func_wrap_concurrent("wait-for", |accessor, (span,): (u64,)| {
-        accessor.with(|mut access| access.get().world.waits.lock().unwrap().push(span / 1_000_000));
+        accessor.with(|mut access| access.get().world.waiting.lock().unwrap().push(span / 1_000_000));
         Box::pin(std::future::ready(Ok(())))
     })?;
     let mut random = linker.instance("wasi:random/random@0.3.0")?;
     random.func_wrap("get-random-u64", |store: StoreContextMut<'_, State>, (): ()| {
-        Ok((store.data().world.random,))
+        let others = || RandomState::new().build_hasher().finish();
+        Ok((store.data().world.random.unwrap_or_else(others),))
     })?;
     let mut variables = linker.instance("spin:variables/variables@3.0.0")?;
     variables.func_wrap_concurrent("get", |accessor, (name,): (String,)| {
@@ -228,16 +244,20 @@ fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         store.data_mut().table.delete(Resource::<File>::new_own(handle))?;
         Ok(())
     })?;
-    sqlite.func_wrap("[static]connection.open", |mut store: StoreContextMut<'_, State>, (_,): (String,)| {
-        let State { world, table, .. } = store.data_mut();
-        if world.unavailable == Some(Unavailable::Always) {
-            return Ok((Err(SqliteError::AccessDenied),));
-        }
-        Ok((Ok(table.push(File::open(&world.database).map_err(wasmtime::Error::msg)?)?),))
-    })?;
+    sqlite.func_wrap(
+        "[static]connection.open",
+        |mut store: StoreContextMut<'_, State>, (_,): (String,)| {
+            let State { world, table, .. } = store.data_mut();
+            if world.unavailable == Some(Unavailable::Always) {
+                return Ok((Err(SqliteError::AccessDenied),));
+            }
+            Ok((Ok(table.push(File::open(&world.database).map_err(wasmtime::Error::msg)?)?),))
+        },
+    )?;
     sqlite.func_wrap(
         "[method]connection.execute",
-        |mut store: StoreContextMut<'_, State>, (connection, statement, values): (Resource<File>, String, Vec<Value>)| {
+        |mut store: StoreContextMut<'_, State>,
+         (connection, statement, values): (Resource<File>, String, Vec<Value>)| {
             let State { world, table, .. } = store.data_mut();
             let file = table.get_mut(&connection)?;
             let values: Vec<Kept> = values.into_iter().map(taken).collect();

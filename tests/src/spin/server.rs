@@ -49,12 +49,7 @@ impl Server {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    engine: Engine,
-    world: Arc<World>,
-    mut stopped: oneshot::Receiver<()>,
-) {
+async fn serve(listener: TcpListener, engine: Engine, world: Arc<World>, mut stopped: oneshot::Receiver<()>) {
     let mut tasks = JoinSet::new();
     let (instances, mut started) = tokio::sync::mpsc::unbounded_channel::<tokio::task::JoinHandle<()>>();
     loop {
@@ -64,11 +59,12 @@ async fn serve(
         };
         stream.set_nodelay(true).unwrap();
         let (engine, world, instances) = (engine.clone(), Arc::clone(&world), instances.clone());
-        let answer = service_fn(move |request| {
-            answer(engine.clone(), Arc::clone(&world), request, instances.clone())
-        });
+        let answer =
+            service_fn(move |request| answer(engine.clone(), Arc::clone(&world), request, instances.clone()));
         // A client that leaves ends its connection with an error; the component has heard of it.
-        tasks.spawn(async move { drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await) });
+        tasks.spawn(async move {
+            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await)
+        });
     }
     drop(instances);
     while tasks.join_next().await.is_some() {}

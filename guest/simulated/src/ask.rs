@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use crate::error::ApiError;
 
 /// How a model answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ask::Fields;
-use super::chat;
+use crate::ask::Fields;
+use crate::chat;
 
 /// Nested schemas are followed this far.
 const DEPTH: u32 = 8;

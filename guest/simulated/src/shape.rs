@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::next_number;
+use crate::next_number;
 
 /// What an answer and all its events have in common.
 #[derive(Clone, Debug)]

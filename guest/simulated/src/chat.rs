@@ -5,22 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use http_body_util::BodyExt;
 use serde_json::Value;
 
-use super::ask::{Fields, Pace, wrong};
-use super::error::ApiError;
-use super::paced::Paced;
-use super::shape::{Choice, Delta, Document, Event, EventChoice, Head, Message, ToolCall, Usage};
-use super::speech::{tokens, words};
-use super::tools::{self, Call};
-use super::{Body, json};
+use crate::ask::{Fields, Pace, wrong};
+use crate::error::ApiError;
+use crate::shape::{Choice, Delta, Document, Event, EventChoice, Head, Message, ToolCall, Usage};
+use crate::speech::{tokens, words};
+use crate::tools::{self, Call};
+use crate::{Answer, Body, json};
 
 /// Characters of a tool's arguments in one event.
 const ARGUMENTS_PIECE: usize = 12;
 
 /// Reads a request and answers it in the model's time.
-pub async fn answer(body: &[u8]) -> Result<Response<Body>, ApiError> {
+pub fn answer(body: &[u8]) -> Result<Answer, ApiError> {
     let fields = Fields::read(body)?;
     let model = fields.model()?;
     let pace = Pace::of(model);
@@ -40,17 +38,17 @@ pub async fn answer(body: &[u8]) -> Result<Response<Body>, ApiError> {
         Said::Words { count, .. } => *count,
         Said::Call(call) => tokens(&call.name) + tokens(&call.arguments),
     };
-    let answer = Answer {
+    let reply = Reply {
         head: Head::new(model),
         usage: Usage::of(prompt_tokens(&fields, messages), per_choice.saturating_mul(choices)),
         choices,
         said,
     };
     if stream {
-        return Ok(answer.events(pace.gap, include_usage));
+        return Ok(Answer::at_once(reply.events(pace.gap, include_usage)));
     }
-    tokio::time::sleep(pace.gap.saturating_mul(u32::try_from(per_choice).unwrap_or(u32::MAX))).await;
-    Ok(answer.document())
+    let wait = pace.gap.saturating_mul(u32::try_from(per_choice).unwrap_or(u32::MAX));
+    Ok(Answer { wait, response: reply.document() })
 }
 
 /// The text of a message: its content, or the text of its content's parts.
@@ -90,7 +88,7 @@ fn prompt_tokens(fields: &Fields, messages: &[Value]) -> u64 {
     tokens(&text).saturating_add(frames).saturating_add(tools)
 }
 
-struct Answer {
+struct Reply {
     head: Head,
     usage: Usage,
     choices: u64,
@@ -137,7 +135,7 @@ impl Said {
     }
 }
 
-impl Answer {
+impl Reply {
     fn document(&self) -> Response<Body> {
         let choice = |index| {
             let (content, tool_calls) = match &self.said {
@@ -184,7 +182,7 @@ impl Answer {
         let last = usage.into_iter().chain([Bytes::from_static(b"data: [DONE]\n\n")]);
         let frames = openings.chain(middle).chain(endings).chain(last.map(|frame| (Duration::ZERO, frame)));
 
-        let mut response = Response::new(Paced::new(frames).boxed_unsync());
+        let mut response = Response::<Body>::new(Box::new(frames));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

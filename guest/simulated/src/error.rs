@@ -3,7 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{Body, json_with_status};
+use crate::{Body, json_with_status};
 
 /// An answer that is an error.
 #[derive(Debug)]

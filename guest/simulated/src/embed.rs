@@ -4,10 +4,10 @@ use http::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ask::{Fields, wrong};
-use super::error::ApiError;
-use super::speech::tokens;
-use super::{Body, json};
+use crate::ask::{Fields, wrong};
+use crate::error::ApiError;
+use crate::speech::tokens;
+use crate::{Body, json};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
