@@ -17,7 +17,7 @@ use tollgate_sqlite::Records;
 
 use self::database::Place;
 use self::platform::{Engine, World};
-use self::server::Server;
+use self::server::{Instances, Server};
 use crate::driver::Driver;
 use crate::outcome::{Outcome, Received, problem_line};
 use crate::provider::Provider;
@@ -78,7 +78,7 @@ impl Driver for Spin {
             ..World::default()
         });
 
-        let server = Server::start(&self.runtime, &self.engine, Arc::clone(&world));
+        let server = Server::start(&self.runtime, &self.engine, Instances::Fresh, Arc::clone(&world));
         let health = Request { method: "GET".into(), path: "/healthz".into(), ..vector_request() };
         let client = match &vector.request {
             Some(request) => {

@@ -50,8 +50,10 @@ async fn pause(span: Duration) {
 struct Paced {
     frames: Frames,
     /// The one that waits for its time.
-    next: Option<(Pin<Box<dyn Future<Output = ()>>>, Bytes)>,
+    next: Option<(Pause, Bytes)>,
 }
+
+type Pause = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Paced {
     fn new(frames: Frames) -> Self {

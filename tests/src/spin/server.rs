@@ -1,4 +1,4 @@
-//! Serves a component over loopback, each request in an instance of its own, as Spin may do.
+//! Serves a component over loopback: each request in an instance of its own, or all in one, as Spin may do either.
 //!
 //! A client that leaves is told to the component as `wasi:http` has it: its answer could not be delivered.
 
@@ -16,29 +16,40 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use wasmtime::Store;
+use wasmtime::component::{Accessor, AccessorTask};
 use wasmtime_wasi_http::p3::Request as WasiRequest;
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView as _};
 
 use super::platform::{Engine, State, World};
+
+/// Which instance serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// One of its own.
+    Fresh,
+    /// The same as every other request, all at once.
+    Shared,
+}
 
 /// A server that is running.
 pub struct Server {
     /// Where.
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     /// Starts one on a port of its own.
-    pub fn start(runtime: &Runtime, engine: &Engine, world: Arc<World>) -> Self {
+    pub fn start(runtime: &Runtime, engine: &Engine, instances: Instances, world: Arc<World>) -> Self {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = runtime.spawn(serve(listener, engine.clone(), world, stopped));
+        let task = runtime.spawn(serve(listener, engine.clone(), instances, world, stopped));
         Self { address, stop, task }
     }
 
@@ -49,57 +60,94 @@ impl Server {
     }
 }
 
-async fn serve(listener: TcpListener, engine: Engine, world: Arc<World>, mut stopped: oneshot::Receiver<()>) {
-    let mut tasks = JoinSet::new();
-    let (instances, mut started) = tokio::sync::mpsc::unbounded_channel::<tokio::task::JoinHandle<()>>();
+async fn serve(
+    listener: TcpListener,
+    engine: Engine,
+    instances: Instances,
+    world: Arc<World>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let (calls, received) = mpsc::unbounded_channel();
+    let instances = tokio::spawn(run(engine, instances, world, received));
+    let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             _ = &mut stopped => break,
             accepted = listener.accept() => accepted.unwrap().0,
         };
         stream.set_nodelay(true).unwrap();
-        let (engine, world, instances) = (engine.clone(), Arc::clone(&world), instances.clone());
-        let answer =
-            service_fn(move |request| answer(engine.clone(), Arc::clone(&world), request, instances.clone()));
-        // A client that leaves ends its connection with an error; the component has heard of it.
-        tasks.spawn(async move {
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await)
+        let calls = calls.clone();
+        let answer = service_fn(move |request| {
+            let (tell, told) = oneshot::channel();
+            let _ = calls.send(Call { request, tell });
+            told
         });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+        // A client that leaves ends its connection with an error; the component has heard of it.
+        connections.spawn(async move { drop(connection.await) });
     }
-    drop(instances);
-    while tasks.join_next().await.is_some() {}
-    while let Some(instance) = started.recv().await {
-        instance.await.unwrap();
-    }
+    drop(calls);
+    while connections.join_next().await.is_some() {}
+    instances.await.unwrap();
 }
 
-async fn answer(
-    engine: Engine,
-    world: Arc<World>,
+/// A request for an instance.
+struct Call {
     request: Request<Incoming>,
-    instances: tokio::sync::mpsc::UnboundedSender<tokio::task::JoinHandle<()>>,
-) -> anyhow::Result<Response<Told>> {
-    let (tell, told) = oneshot::channel();
-    instances.send(tokio::spawn(async move {
-        if let Err(trap) = instance(engine, &world, request, tell).await {
-            panic!("the component trapped: {trap:?}");
-        }
-    }))?;
-    Ok(told.await?)
+    tell: oneshot::Sender<Response<Told>>,
+}
+
+type Calls = mpsc::UnboundedReceiver<Call>;
+
+/// Gives every call to its instance.
+async fn run(engine: Engine, instances: Instances, world: Arc<World>, mut calls: Calls) {
+    if instances == Instances::Shared {
+        return instance(engine, world, calls).await.unwrap();
+    }
+    let mut running = JoinSet::new();
+    while let Some(call) = calls.recv().await {
+        let (only, received) = mpsc::unbounded_channel();
+        let _ = only.send(call);
+        running.spawn(instance(engine.clone(), Arc::clone(&world), received));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap().unwrap();
+    }
 }
 
 /// Runs one instance until the last of its tasks has ended.
-async fn instance(
-    engine: Engine,
-    world: &Arc<World>,
-    request: Request<Incoming>,
-    tell: oneshot::Sender<Response<Told>>,
-) -> wasmtime::Result<()> {
-    let mut store = Store::new(&engine.engine, State::new(world));
-    let service = engine.service.instantiate_async(&mut store).await?;
-    let (request, _read) = WasiRequest::from_http(store.data_mut().http().hooks, request);
+async fn instance(engine: Engine, world: Arc<World>, mut calls: Calls) -> wasmtime::Result<()> {
+    let mut store = Store::new(&engine.engine, State::new(&world));
+    let service = Arc::new(engine.service.instantiate_async(&mut store).await?);
     let ran = store.run_concurrent(async |accessor| {
-        let response = service.handle(accessor, request).await?;
+        let (under_way, mut answered) = mpsc::channel::<()>(1);
+        while let Some(call) = calls.recv().await {
+            let (service, under_way) = (Arc::clone(&service), under_way.clone());
+            accessor.spawn(Called { service, call, _under_way: under_way })?;
+        }
+        drop(under_way);
+        answered.recv().await;
+        // Answers flow on after the calls have returned.
+        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+        wasmtime::Result::Ok(())
+    });
+    ran.await?
+}
+
+/// A call under way.
+struct Called {
+    service: Arc<Service>,
+    call: Call,
+    /// Dropped when it is answered.
+    _under_way: mpsc::Sender<()>,
+}
+
+impl AccessorTask<State> for Called {
+    async fn run(self, accessor: &Accessor<State>) -> wasmtime::Result<()> {
+        let Call { request, tell } = self.call;
+        let request =
+            accessor.with(|mut access| WasiRequest::from_http(access.get().http().hooks, request).0);
+        let response = self.service.handle(accessor, request).await?;
         let response = response.map_err(|code| wasmtime::format_err!("the component answers {code:?}"))?;
         let (delivered, known) = oneshot::channel();
         let delivery = async move {
@@ -107,13 +155,10 @@ async fn instance(
             known.await.unwrap_or(Err(Error::ConnectionTerminated))
         };
         let response = accessor.with(|mut access| response.into_http(&mut access, delivery))?;
-        let response = response.map(|body| Told { body, delivered: Some(delivered) });
         // The client may be gone.
-        let _ = tell.send(response);
-        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-        wasmtime::Result::Ok(())
-    });
-    ran.await?
+        let _ = tell.send(response.map(|body| Told { body, delivered: Some(delivered) }));
+        Ok(())
+    }
 }
 
 /// A body that tells whether it was read to its end.
