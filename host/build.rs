@@ -12,7 +12,15 @@ include!("../guest/build_guest.rs");
 fn main() -> Result<()> {
     let host = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = host.parent().context("the host crate lies in the workspace")?;
-    for path in ["guest", "wit", "Cargo.lock"] {
+    for path in [
+        "guest/component",
+        "guest/document",
+        "guest/policy",
+        "guest/build_guest.rs",
+        "prices",
+        "wit",
+        "Cargo.lock",
+    ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     println!("cargo::rerun-if-changed=src/engine_config.rs");

@@ -1,4 +1,4 @@
-//! Builds the hostile policy component, as the host's build script builds the real one.
+//! Builds the hostile policy component and the shell for Spin, as the host's build script builds the policy.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -9,7 +9,19 @@ include!("../guest/build_guest.rs");
 
 fn main() -> Result<()> {
     let tests = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for path in ["hostile/src", "hostile/Cargo.toml", "../wit", "../guest/build_guest.rs"] {
+    for path in [
+        "hostile/src",
+        "hostile/Cargo.toml",
+        "../wit",
+        "../guest/build_guest.rs",
+        "../guest/edge",
+        "../guest/provider",
+        "../guest/settings",
+        "../guest/simulated",
+        "../guest/spin",
+        "../host/ledger/src",
+        "../host/ledger/stepwise/src",
+    ] {
         println!("cargo::rerun-if-changed={}", tests.join(path).display());
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -18,5 +30,9 @@ fn main() -> Result<()> {
     let component = build_guest(&tests, "tollgate-hostile", &target.join("hostile"))?;
     fs::copy(&component, out.join("hostile.wasm"))
         .with_context(|| format!("copy {}", component.display()))?;
+    for (package, name) in [("tollgate-spin", "spin.wasm"), ("tollgate-provider", "provider.wasm")] {
+        let component = build_guest(&tests, package, &target.join("guest"))?;
+        fs::copy(&component, out.join(name)).with_context(|| format!("copy {}", component.display()))?;
+    }
     Ok(())
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use tollgate_document::Problem;
+use tollgate_settings::{SHELL_TABLES, Secrets};
 
-use crate::config::{Config, SHELL_TABLES, Secrets};
+use crate::config::{self, Config};
 use crate::policy::{Component, LoadError, Policy, Refused};
 use crate::upstream::Upstream;
 
@@ -79,7 +80,7 @@ impl Generation {
         files: &Files,
         before: Option<&Self>,
     ) -> Result<(Self, Secrets), NotLoaded> {
-        let shell = Config::read(text);
+        let shell = config::read(text);
         let names = match &shell {
             Ok(config) => config.upstreams.keys().cloned().collect(),
             // The policy's problems are worth hearing although the shell has its own.

@@ -76,9 +76,7 @@ mod upstream;
 
 pub use admin::Admin;
 pub use body::Body;
-pub use config::{
-    AdminSettings, Config, LedgerApiSettings, LedgerSettings, Secrets, ServerSettings, UpstreamSettings,
-};
+pub use config::{Config, UpstreamSettings, read as read_config};
 pub use gateway::{Builder, Gateway, Loaded, PolicySource};
 pub use generation::{NotLoaded, told};
 pub use ledger_api::LedgerApi;
@@ -86,4 +84,5 @@ pub use relay::Cut;
 pub use reload::{Watch, tell};
 pub use server::Server;
 pub use tollgate_document::{Problem, duration};
+pub use tollgate_settings::{AdminSettings, LedgerSettings, Secrets, ServerSettings};
 pub use tower_service;

@@ -7,7 +7,7 @@
 mod engine;
 mod pool;
 
-pub use engine::{Component, Engine, LoadError};
+pub use engine::{Component, Engine, LoadError, WASM};
 pub use pool::{Broken, Headers, Instance, Policy, Refused};
 
 /// The interface of `wit/policy.wit`, as Rust types.

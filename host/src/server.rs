@@ -15,12 +15,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tollgate_settings::ServerSettings;
 use tower_service::Service as _;
 
 use self::workers::Workers;
 use crate::again::Again;
 use crate::body::Body;
-use crate::config::ServerSettings;
 use crate::exchange::Failure;
 use crate::framing::{self, Guarded};
 use crate::gateway::Gateway;

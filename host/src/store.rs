@@ -7,9 +7,8 @@ use std::sync::Arc;
 use tollgate_ledger::keys::Keys;
 use tollgate_ledger::{Charges, Memory, Store};
 use tollgate_redis::{Options, Redis};
+use tollgate_settings::{LedgerSettings, Secrets};
 use tollgate_sqlite::{Records, Sqlite};
-
-use crate::config::{LedgerSettings, Secrets};
 
 /// Why the books could not be opened, and what to do about it. Holds no secret.
 #[derive(Debug)]

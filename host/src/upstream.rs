@@ -9,16 +9,16 @@ mod tests;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
+use tollgate_settings::Credential;
 
 pub(crate) use self::flowing::Flowing;
 use self::link::Outgoing;
 use self::pool::Pool;
 use crate::breakers::Calm;
-use crate::config::{Credential, UpstreamSettings};
+use crate::config::UpstreamSettings;
 use crate::latency::Latency;
 use crate::policy::wit::Fault;
 
@@ -48,12 +48,12 @@ impl Upstream {
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(settings.tls.client_config()?)
+            .with_tls_config(settings.trust.client_config()?)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
         let base = &settings.base_url;
-        let pool = Pool::new(connector, base.scheme.clone(), base.authority.clone());
+        let pool = Pool::new(connector, base.scheme().clone(), base.authority().clone());
         Ok(Self {
             credential: credential.map(Credential::bearer),
             settings,
@@ -109,48 +109,6 @@ impl Upstream {
         *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;
         Some(request)
-    }
-}
-
-/// Where an upstream is: everything before the path that a target adds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    scheme: Scheme,
-    authority: Authority,
-    /// Without a slash at its end.
-    prefix: String,
-}
-
-impl BaseUrl {
-    /// Reads an absolute `http` or `https` URL.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;
-        let parts = uri.into_parts();
-        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(format!("`{text}` is not an absolute URL; it must begin with https:// or http://"));
-        };
-        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(format!("the scheme `{scheme}` is not supported; use https or http"));
-        }
-        if authority.as_str().contains('@') {
-            return Err("a URL must not hold a user or password; use `api_key = { env = \"..\" }`".into());
-        }
-        let path = parts.path_and_query;
-        if path.as_ref().is_some_and(|path| path.query().is_some()) {
-            return Err(format!("`{text}` has a query; a base URL is only the part before the endpoint"));
-        }
-        let prefix = path.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
-        Ok(Self { scheme, authority, prefix })
-    }
-
-    fn join(&self, path: &str) -> Option<PathAndQuery> {
-        if self.prefix.is_empty() {
-            return path.parse().ok();
-        }
-        PathAndQuery::try_from(format!("{}{path}", self.prefix)).ok()
     }
 }
 

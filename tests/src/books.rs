@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::{
     Breakers, Charge, Claim, Entry, Hold, Ledger, Memory, Outcome, Pending, Price, Reservation, Rule,
-    Standing,
+    Snapshot, Standing,
 };
 use tollgate_policy::message::{self, Usage};
 
@@ -24,6 +24,17 @@ pub const LEASE_MS: u64 = 600_000;
 /// A ledger that has seen what came before; `tripped` names the open breakers, and for how many milliseconds more.
 pub fn before(priors: &[Prior], tripped: &BTreeMap<String, u64>, now_ms: u64) -> Memory {
     let ledger = Memory::new();
+    fill(&ledger, priors, tripped, now_ms);
+    ledger
+}
+
+/// Has a ledger see what came before.
+pub fn fill(
+    ledger: &(impl Ledger + Breakers),
+    priors: &[Prior],
+    tripped: &BTreeMap<String, u64>,
+    now_ms: u64,
+) {
     for (upstream, left_ms) in tripped {
         let at = now_ms + left_ms - BREAKER.open_ms;
         for _ in 0..BREAKER.failures {
@@ -47,12 +58,16 @@ pub fn before(priors: &[Prior], tripped: &BTreeMap<String, u64>, now_ms: u64) ->
             }
         }
     }
-    ledger
 }
 
 /// What every cell holds that holds anything; an empty cell is as good as none.
 pub fn cells(ledger: &Memory, now_ms: u64) -> BTreeMap<String, Cell> {
-    let cells = ledger.snapshot(now_ms).cells.into_iter().filter(|cell| cell.used > 0);
+    shown(ledger.snapshot(now_ms))
+}
+
+/// The cells of a snapshot that hold anything.
+pub fn shown(snapshot: Snapshot) -> BTreeMap<String, Cell> {
+    let cells = snapshot.cells.into_iter().filter(|cell| cell.used > 0);
     cells.map(|cell| (cell.name, Cell { settled: cell.used - cell.held, held: cell.held })).collect()
 }
 
@@ -62,6 +77,32 @@ pub fn now<T>(mut pending: Pending<'_, T>) -> T {
         Poll::Ready(Ok(answer)) => answer,
         Poll::Ready(Err(unavailable)) => panic!("{unavailable}"),
         Poll::Pending => panic!("the ledger in memory waits for nothing"),
+    }
+}
+
+/// The answer of a store that may have to be waited for.
+pub fn wait<T>(pending: Pending<'_, T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(pending).unwrap()
+}
+
+/// A row of the books, as the policy made it.
+pub fn usage(entry: Entry) -> Usage {
+    let Price { input, cached_input, cache_write, output, reasoning, since_ms, source } = entry.price;
+    Usage {
+        key: entry.key,
+        model: entry.model,
+        upstream: entry.upstream,
+        upstream_model: entry.upstream_model,
+        input_tokens: entry.input_tokens,
+        cached_input_tokens: entry.cached_input_tokens,
+        cache_write_tokens: entry.cache_write_tokens,
+        output_tokens: entry.output_tokens,
+        reasoning_tokens: entry.reasoning_tokens,
+        estimated: entry.estimated,
+        charge: entry.charge,
+        currency: entry.currency,
+        price: message::Price { input, cached_input, cache_write, output, reasoning, since_ms, source },
     }
 }
 

@@ -37,6 +37,13 @@ pub fn send(
     }
 }
 
+/// Sends a request and reads whatever comes back.
+pub fn ask(address: SocketAddr, request: &Request) -> Option<Message> {
+    let mut wire = Wire::new(TcpStream::connect(address).unwrap());
+    let _ = wire.stream().write_all(&bytes(request, address));
+    wire.response()
+}
+
 fn bytes(request: &Request, address: SocketAddr) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\nhost: {address}\r\n", request.method, request.path);
     request.headers.iter().for_each(|header| head.extend([header, "\r\n"]));

@@ -32,6 +32,7 @@ pub mod provider;
 pub mod records;
 pub mod script;
 pub mod setup;
+pub mod spin;
 pub mod stored;
 pub mod terms;
 pub mod vector;

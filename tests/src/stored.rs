@@ -87,10 +87,10 @@ impl Stored {
         key.tags.clone_from(&self.tags);
         key.expires_ms = self.expires.map(|expires| expires.ms);
         key.revoked_ms = self.revoked.then_some(0);
-        assert_eq!(books::now(store.keep_key(&key)), Kept::Done, "two keys of one name or secret");
+        assert_eq!(books::wait(store.keep_key(&key)), Kept::Done, "two keys of one name or secret");
         for (name, limits) in &self.scopes {
             let scope = keys::Scope { name: name.clone(), limits: limits.kept(), version: 0 };
-            assert_eq!(books::now(store.keep_scope(&scope)), Kept::Done, "two scopes of one name");
+            assert_eq!(books::wait(store.keep_scope(&scope)), Kept::Done, "two scopes of one name");
         }
     }
 

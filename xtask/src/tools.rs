@@ -15,11 +15,33 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// What runs on this machine. Every command takes this same selection: cargo joins the features of the packages it is
 /// given, so another selection would build the large dependencies once more.
-pub const NATIVE: &[&str] =
-    &["--workspace", "--exclude", "tollgate-component", "--exclude", "tollgate-hostile"];
+pub const NATIVE: &[&str] = &[
+    "--workspace",
+    "--exclude",
+    "tollgate-component",
+    "--exclude",
+    "tollgate-edge",
+    "--exclude",
+    "tollgate-hostile",
+    "--exclude",
+    "tollgate-provider",
+    "--exclude",
+    "tollgate-spin",
+];
 
 /// What is built for wasm only.
-pub const WASM: &[&str] = &["--package", "tollgate-component", "--package", "tollgate-hostile"];
+pub const WASM: &[&str] = &[
+    "--package",
+    "tollgate-component",
+    "--package",
+    "tollgate-edge",
+    "--package",
+    "tollgate-hostile",
+    "--package",
+    "tollgate-provider",
+    "--package",
+    "tollgate-spin",
+];
 
 /// The repository's root.
 pub fn root() -> &'static Path {

@@ -72,6 +72,11 @@ impl<J: Journal> Books<J> {
         &self.journal
     }
 
+    /// The cell of this name as it is, if there is one.
+    pub fn cell(&self, name: &str) -> Option<Cell> {
+        self.cells.lock([name].into_iter()).get(0).cloned()
+    }
+
     pub(crate) fn cells(&self) -> &Shelf<Cell> {
         &self.cells
     }

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::cell::Cell;
@@ -71,6 +74,48 @@ impl Part {
             rest = rest.saturating_sub(used);
         }
     }
+}
+
+/// As stores keep it: a list of the cell, and of three numbers for each time it took: units, time and moves.
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut list = to.serialize_seq(Some(self.takes.len().saturating_mul(3).saturating_add(1)))?;
+        list.serialize_element(&*self.cell)?;
+        for Take { amount, mark } in &self.takes {
+            list.serialize_element(amount)?;
+            list.serialize_element(&mark.at_ms)?;
+            list.serialize_element(&mark.moves)?;
+        }
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let words = Vec::<Word>::deserialize(from)?;
+        let part = || {
+            let (Word::Cell(cell), numbers) = words.split_first()? else { return None };
+            let (triples, rest) = numbers.as_chunks::<3>();
+            let take = |triple: &[Word; 3]| match triple {
+                [Word::Number(amount), Word::Number(at_ms), Word::Number(moves)] => {
+                    let mark = Mark { at_ms: *at_ms, moves: u32::try_from(*moves).ok()? };
+                    Some(Take { amount: *amount, mark })
+                }
+                _ => None,
+            };
+            let takes: Vec<Take> = triples.iter().map(take).collect::<Option<_>>()?;
+            (rest.is_empty() && !takes.is_empty()).then(|| Self::new(cell.as_str().into(), takes))
+        };
+        part().ok_or_else(|| D::Error::custom("a part is a counter and three numbers for each time it took"))
+    }
+}
+
+/// What the list of a part is made of.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Number(u64),
+    Cell(String),
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tollgate::Config;
 use tollgate::litellm::{import, is_like};
 
 use super::print;
@@ -86,7 +85,7 @@ struct Entry {
 
 fn show(model: &str, config: Option<&Path>) -> Result<()> {
     let own = match config {
-        Some(file) => Config::read(&read(file)?).map_err(tollgate::NotLoaded::Problems)?.prices,
+        Some(file) => tollgate::read_config(&read(file)?).map_err(tollgate::NotLoaded::Problems)?.prices,
         None => None,
     };
     let own = own.map(|list| read(&list)).transpose()?;

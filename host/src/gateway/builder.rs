@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tollgate_document::Problem;
 use tollgate_ledger::{Memory, Store};
+use tollgate_settings::Secrets;
 
 use super::{Clock, Gateway, Pause, PolicySource, Randomness, RequestIds, Shell, component};
 use crate::books::Books;
-use crate::config::{Config, Secrets};
+use crate::config::Config;
 use crate::generation::{Environment, Files, Generation, NotLoaded};
 use crate::keyring::Keyring;
 use crate::load::Load;

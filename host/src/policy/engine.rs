@@ -17,7 +17,8 @@ include!("../engine_config.rs");
 const TICK: Duration = Duration::from_millis(10);
 
 static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/policy.cwasm"));
-static WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/policy.wasm"));
+/// The component that is built into this library, as bytes for other tools.
+pub static WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/policy.wasm"));
 
 /// What makes a policy component unusable, before any configuration is looked at.
 #[derive(Debug)]

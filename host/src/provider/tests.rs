@@ -9,10 +9,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tollgate_simulated::{Pace, tokens, words};
 
-use super::ask::Pace;
 use super::serve;
-use super::speech::{tokens, words};
 
 struct Reply {
     status: StatusCode,

@@ -11,7 +11,7 @@ use tollgate_ledger::{Books, Entry, Restored};
 
 use crate::backlog::Backlog;
 use crate::file::OpenError;
-use crate::statements::{integer, natural, parts_in};
+use crate::statements::{integer, natural};
 
 /// How many closed exchanges are remembered, so that a reservation that comes again takes nothing.
 const REMEMBERED: i64 = 16_384;
@@ -75,7 +75,7 @@ fn cell_in(row: &Row<'_>) -> Result<(String, Cell), Wrong> {
 
 fn hold_in(row: &Row<'_>) -> Result<Restored, Wrong> {
     let entry: Entry = parsed(row, 4, |text| serde_json::from_str(text))?;
-    let parts = parsed(row, 3, parts_in)?;
+    let parts = parsed(row, 3, |text| serde_json::from_str(text))?;
     Ok(Restored {
         entry: Arc::new(entry),
         until_ms: natural(row.get(1)?),

@@ -4,11 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Statement, params};
-use serde::de::Error as _;
-use serde_json::Value;
+use tollgate_ledger::Entry;
 use tollgate_ledger::cell::Cell;
-use tollgate_ledger::window::Mark;
-use tollgate_ledger::{Entry, Part, Take};
 
 use crate::backlog::Opened;
 use crate::batch::Batch;
@@ -90,7 +87,7 @@ impl<'c> Statements<'c> {
 
     fn open_hold(&mut self, number: i64, opened: &Opened) -> Result<()> {
         let Opened { entry, until_ms, lease_ms, parts } = opened;
-        let parts = parts_text(parts);
+        let parts = json(parts)?;
         let row = json(&**entry)?;
         let (until_ms, lease_ms) = (integer(*until_ms), integer(*lease_ms));
         self.open_hold.execute(params![number, entry.request_id, until_ms, lease_ms, parts, row]).map(drop)
@@ -172,34 +169,4 @@ pub fn natural(number: i64) -> u64 {
 /// A value as JSON.
 pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
-}
-
-/// Each part is a list of its counter, and of three numbers for each time it took: units, time and moves.
-fn parts_text(parts: &[Part]) -> String {
-    let part = |part: &Part| {
-        let takes = part
-            .takes()
-            .iter()
-            .flat_map(|take| [Value::from(take.amount), take.mark.at_ms.into(), take.mark.moves.into()]);
-        [Value::from(&*part.cell)].into_iter().chain(takes).collect::<Value>()
-    };
-    parts.iter().map(part).collect::<Value>().to_string()
-}
-
-/// The reverse of the text that stands for the parts of a hold.
-pub fn parts_in(text: &str) -> serde_json::Result<Vec<Part>> {
-    let malformed =
-        || serde_json::Error::custom("a part is a counter and three numbers for each time it took");
-    let part = |values: Vec<Value>| {
-        let (cell, numbers) = values.split_first()?;
-        let (triples, rest) = numbers.as_chunks::<3>();
-        let take = |[amount, at_ms, moves]: &[Value; 3]| {
-            let mark = Mark { at_ms: at_ms.as_u64()?, moves: moves.as_u64()?.try_into().ok()? };
-            Some(Take { amount: amount.as_u64()?, mark })
-        };
-        let takes: Vec<Take> = triples.iter().map(take).collect::<Option<_>>()?;
-        (rest.is_empty() && !takes.is_empty()).then(|| Some(Part::new(cell.as_str()?.into(), takes)))?
-    };
-    let parts: Vec<Vec<Value>> = serde_json::from_str(text)?;
-    parts.into_iter().map(|values| part(values).ok_or_else(malformed)).collect()
 }

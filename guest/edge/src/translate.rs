@@ -1,0 +1,188 @@
+//! Between HTTP and the interface: headers one way and the other, claims, edits. No decisions.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_ledger::breaker::{BreakerRule, Health};
+use tollgate_ledger::{Entry, Outcome, Price};
+
+use crate::platform::Cause;
+use crate::wit;
+
+/// Refuses a head whose framing can be read in two ways, as far as a platform lets it be seen.
+pub(crate) fn unambiguous(headers: &HeaderMap) -> Result<(), String> {
+    let count = |name: HeaderName| headers.get_all(name).iter().count();
+    if count(CONTENT_LENGTH) > 1 {
+        return Err("The request has more than one Content-Length header.".into());
+    }
+    if count(HOST) > 1 {
+        return Err("The request has more than one Host header.".into());
+    }
+    if count(CONTENT_LENGTH) > 0 && count(TRANSFER_ENCODING) > 0 {
+        return Err("The request has both Content-Length and Transfer-Encoding.".into());
+    }
+    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if headers.get(CONTENT_LENGTH).is_some_and(|value| !digits(value)) {
+        return Err("The Content-Length header is not one decimal number.".into());
+    }
+    Ok(())
+}
+
+/// The client's headers that the policy asked for. One that is not visible ASCII is the client's mistake.
+pub(crate) fn headers_for_guest<'h>(
+    headers: &'h HeaderMap,
+    wanted: &'h [HeaderName],
+) -> Result<Vec<wit::HeaderParam<'h>>, String> {
+    let mut list = Vec::new();
+    for name in wanted {
+        for value in headers.get_all(name) {
+            let value = value
+                .to_str()
+                .map_err(|_| format!("the header {name} has bytes that are not visible ASCII"))?;
+            list.push(wit::HeaderParam { name: name.as_str(), value });
+        }
+    }
+    Ok(list)
+}
+
+/// An upstream's headers that the policy asked for, without those that are no text.
+pub(crate) fn readable_headers<'h>(
+    headers: &'h HeaderMap,
+    wanted: &'h [HeaderName],
+) -> Vec<wit::HeaderParam<'h>> {
+    let mut list = Vec::new();
+    for name in wanted {
+        for value in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+            list.push(wit::HeaderParam { name: name.as_str(), value });
+        }
+    }
+    list
+}
+
+/// Room for the headers of a message as they mostly are, made at once.
+const USUAL_HEADERS: usize = 12;
+
+/// Only the headers named.
+pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut picked = HeaderMap::with_capacity(USUAL_HEADERS);
+    for name in names {
+        for value in headers.get_all(name) {
+            picked.append(name, value.clone());
+        }
+    }
+    picked
+}
+
+/// The most headers a policy may add to one answer.
+const MOST_HEADERS: usize = 64;
+
+/// Adds the policy's headers. Headers that HTTP cannot carry, or too many, are a policy that does not work.
+pub(crate) fn add_headers(to: &mut HeaderMap, headers: Vec<wit::HeaderResult>) -> Result<(), Cause> {
+    if headers.len() > MOST_HEADERS {
+        return Err(Cause("the policy adds more headers than an answer can have"));
+    }
+    for header in headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(header.value)) else {
+            return Err(Cause("the policy made a header that HTTP cannot carry"));
+        };
+        to.append(name, value);
+    }
+    Ok(())
+}
+
+/// The body after the policy's edits; none if they do not fit it.
+pub(crate) fn edited(body: &Bytes, edits: &[wit::Edit]) -> Option<Bytes> {
+    if edits.is_empty() {
+        return Some(body.clone());
+    }
+    let added: usize = edits.iter().map(|edit| edit.bytes.len()).sum();
+    let mut out = BytesMut::with_capacity(body.len().saturating_add(added));
+    let mut kept = 0;
+    for edit in edits {
+        let (start, end) = (usize::try_from(edit.start).ok()?, usize::try_from(edit.end).ok()?);
+        if end < start {
+            return None;
+        }
+        out.extend_from_slice(body.get(kept..start)?);
+        out.extend_from_slice(&edit.bytes);
+        kept = end;
+    }
+    out.extend_from_slice(body.get(kept..)?);
+    Some(out.freeze())
+}
+
+/// A claim of the policy as the ledger takes it.
+pub(crate) fn claim(claim: wit::Claim) -> tollgate_ledger::Claim {
+    let rule = match claim.rule {
+        wit::Rule::Window(wit::Window { limit, period_ms }) => {
+            tollgate_ledger::Rule::Window { limit, period_ms }
+        }
+        wit::Rule::Budget(wit::Budget { limit, start_ms, end_ms }) => {
+            tollgate_ledger::Rule::Budget { limit, start_ms, end_ms }
+        }
+        wit::Rule::Slots(limit) => tollgate_ledger::Rule::Slots { limit },
+    };
+    tollgate_ledger::Claim { cell: claim.cell, rule, amount: claim.amount }
+}
+
+/// A breaker of the policy as the ledger takes it.
+pub(crate) fn breaker(breaker: wit::Breaker) -> BreakerRule {
+    let wit::Breaker { failures, open_ms, probe_ms } = breaker;
+    BreakerRule { failures, open_ms, probe_ms }
+}
+
+/// What a try tells an upstream's breaker.
+pub(crate) fn health(health: wit::Health) -> Health {
+    match health {
+        wit::Health::Good => Health::Good,
+        wit::Health::Bad => Health::Bad,
+        wit::Health::Denied | wit::Health::Unknown => Health::Unknown,
+    }
+}
+
+/// A usage record of the policy as a row of the books, as it stands if nobody settles the exchange.
+pub(crate) fn entry(request_id: &str, at_ms: u64, usage: wit::Usage) -> Entry {
+    Entry {
+        request_id: request_id.to_owned(),
+        at_ms,
+        key: usage.key,
+        model: usage.model,
+        upstream: usage.upstream,
+        upstream_model: usage.upstream_model,
+        input_tokens: usage.input_tokens,
+        cached_input_tokens: usage.cached_input_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
+        output_tokens: usage.output_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        estimated: usage.estimated,
+        charge: usage.charge,
+        currency: usage.currency,
+        price: Price {
+            input: usage.price.input,
+            cached_input: usage.price.cached_input,
+            cache_write: usage.price.cache_write,
+            output: usage.price.output,
+            reasoning: usage.price.reasoning,
+            since_ms: usage.price.since_ms,
+            source: usage.price.source,
+        },
+        ..Entry::default()
+    }
+}
+
+/// How an exchange ended, as the books have it.
+pub(crate) fn outcome(ending: wit::Ending) -> Outcome {
+    match ending {
+        wit::Ending::Undispatched => Outcome::Undispatched,
+        wit::Ending::Completed => Outcome::Completed,
+        wit::Ending::ClientLeft => Outcome::ClientLeft,
+        wit::Ending::UpstreamBroke => Outcome::UpstreamBroke,
+        wit::Ending::PolicyFailed => Outcome::PolicyFailed,
+    }
+}
+
+/// What the ledger says of a claim, as the policy takes it.
+pub(crate) fn standing(standing: &tollgate_ledger::Standing) -> wit::Standing {
+    wit::Standing { remaining: standing.remaining, reset_ms: standing.reset_ms }
+}

@@ -1,0 +1,39 @@
+//! Time and chance, as WASI gives them.
+
+use std::time::Duration;
+
+use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
+use spin_sdk::wasip3::random::random;
+use tollgate_edge::Clock;
+
+/// The clocks and the randomness of WASI.
+pub(crate) struct Wasi;
+
+impl Clock for Wasi {
+    fn now_ms(&self) -> u64 {
+        let now = system_clock::now();
+        let seconds = u64::try_from(now.seconds).unwrap_or(0);
+        seconds.saturating_mul(1_000).saturating_add(u64::from(now.nanoseconds / 1_000_000))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(monotonic_clock::now())
+    }
+
+    fn random(&self) -> u64 {
+        random::get_random_u64()
+    }
+
+    async fn pause(&self, span: Duration) {
+        monotonic_clock::wait_for(nanoseconds(span)).await;
+    }
+
+    fn note(&self, line: &str) {
+        println!("{line}");
+    }
+}
+
+/// A duration as WASI has it.
+pub(crate) fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,54 @@
+//! Tollgate on Spin: a `wasi:http` component that imports its policy.
+//!
+//! The exchange is the one of `tollgate-edge`; here is what Spin gives it: requests in and out, variables, the clock,
+//! and an SQLite database for the books. An instance serves several requests, at once too, and may end after any of
+//! them: what it keeps is the loaded configuration, and nothing else.
+#![allow(unsafe_code, reason = "the export that wit-bindgen writes reads the canonical ABI's raw memory")]
+
+mod books;
+mod client;
+mod clock;
+mod database;
+mod incoming;
+mod outgoing;
+mod setup;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use spin_sdk::wasip3::exports::http::handler::Guest;
+use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+use tollgate_edge::{Platform, Shell};
+
+/// What Spin gives an exchange.
+struct Spin;
+
+impl Platform for Spin {
+    type Client = client::Wasi;
+    type Ledger = books::Books;
+    type Clock = clock::Wasi;
+}
+
+thread_local! {
+    /// The configuration in force in this instance. One that could not be loaded is tried again.
+    static SHELL: RefCell<Option<Rc<Shell<Spin>>>> = const { RefCell::new(None) };
+}
+
+struct Component;
+
+spin_sdk::wasip3::http::service::export!(Component);
+
+impl Guest for Component {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let kept = SHELL.with_borrow(Clone::clone);
+        let shell = match kept {
+            Some(shell) => shell,
+            None => match setup::shell().await {
+                Ok(shell) => SHELL.with_borrow_mut(|kept| Rc::clone(kept.insert(shell))),
+                Err(()) => return outgoing::unconfigured(),
+            },
+        };
+        let response = tollgate_edge::serve(shell, incoming::request(request)?).await;
+        outgoing::response(response)
+    }
+}

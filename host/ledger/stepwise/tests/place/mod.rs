@@ -1,0 +1,172 @@
+//! A file of its own for each test. The ledger asks it statement by statement; keys are kept and rows are read by
+//! the tools of `tollgate-sqlite`, which share the file.
+
+use std::sync::Arc;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql};
+use tempfile::TempDir;
+use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
+use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
+use tollgate_ledger::{
+    Breakers, Charge, Charges, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Query, Raise,
+    Reservation, Settled, Standing,
+};
+use tollgate_sqlite::Records;
+use tollgate_stepwise::{Database, Row, Stepwise, Value};
+
+/// A file, the ledger in it, and the tools beside it.
+pub struct Place {
+    ledger: Stepwise<File>,
+    records: Records,
+    _folder: TempDir,
+}
+
+impl Place {
+    /// A new file.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("books.db");
+        let ledger = Stepwise::new(File(Connection::open(&path).unwrap()));
+        // The ledger makes the tables, with its first step.
+        ledger.standings(&[], 0).unwrap();
+        let records = Records::open(&path).unwrap();
+        Self { ledger, records, _folder: folder }
+    }
+}
+
+/// Waits for a future that may need a runtime.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+struct File(Connection);
+
+impl Database for File {
+    fn run(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Row>, String> {
+        let run = || {
+            let mut statement = self.0.prepare(statement)?;
+            let columns = statement.column_count();
+            let values = values.iter().map(Given);
+            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let value = |column| row.get_ref(column).map(taken);
+                found.push(Row((0..columns).map(value).collect::<rusqlite::Result<_>>()?));
+            }
+            Ok(found)
+        };
+        run().map_err(|cause: rusqlite::Error| cause.to_string())
+    }
+}
+
+struct Given<'v>(&'v Value);
+
+impl ToSql for Given<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Integer(number) => ValueRef::Integer(*number),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Null => ValueRef::Null,
+        }))
+    }
+}
+
+fn taken(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Null => Value::Null,
+        other => Value::Text(other.as_str().unwrap().to_owned()),
+    }
+}
+
+impl Ledger for Place {
+    fn reserve<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Reservation> {
+        Ledger::reserve(&self.ledger, hold, now)
+    }
+
+    fn durable(&self, position: Position) -> Pending<'_, ()> {
+        self.ledger.durable(position)
+    }
+
+    fn renew<'a>(&'a self, hold: &'a str, lease_ms: u64, now: u64) -> Pending<'a, bool> {
+        Ledger::renew(&self.ledger, hold, lease_ms, now)
+    }
+
+    fn raise<'a>(&'a self, hold: Hold<'a>, now: u64) -> Pending<'a, Raise> {
+        Ledger::raise(&self.ledger, hold, now)
+    }
+
+    fn settle<'a>(&'a self, entry: &'a Arc<Entry>, charge: Charge<'a>, now: u64) -> Pending<'a, Settled> {
+        Ledger::settle(&self.ledger, entry, charge, now)
+    }
+
+    fn expire(&self, now: u64) -> Pending<'_, usize> {
+        Ledger::expire(&self.ledger, now)
+    }
+
+    fn standings<'a>(&'a self, claims: &'a [Claim], now: u64) -> Pending<'a, Vec<Standing>> {
+        Ledger::standings(&self.ledger, claims, now)
+    }
+
+    fn flush(&self) -> Pending<'_, ()> {
+        self.ledger.flush()
+    }
+
+    fn condition(&self) -> Condition {
+        self.ledger.condition()
+    }
+}
+
+impl Breakers for Place {
+    fn ask<'a>(&'a self, name: &'a str, rule: BreakerRule, now: u64) -> Pending<'a, Passage> {
+        Breakers::ask(&self.ledger, name, rule, now)
+    }
+
+    fn tell<'a>(
+        &'a self,
+        name: &'a str,
+        rule: BreakerRule,
+        generation: u64,
+        health: Health,
+        now: u64,
+    ) -> Pending<'a, ()> {
+        Breakers::tell(&self.ledger, name, rule, generation, health, now)
+    }
+}
+
+impl Charges for Place {
+    fn charges<'a>(&'a self, query: &'a Query) -> Pending<'a, Vec<Entry>> {
+        self.records.charges(query)
+    }
+}
+
+impl Keys for Place {
+    fn find<'a>(&'a self, digest: &'a Digest) -> Pending<'a, Option<Found>> {
+        Box::pin(std::future::ready(self.ledger.find(digest)))
+    }
+
+    fn key<'a>(&'a self, name: &'a str) -> Pending<'a, Option<Key>> {
+        self.records.key(name)
+    }
+
+    fn keys(&self) -> Pending<'_, Vec<Key>> {
+        self.records.keys()
+    }
+
+    fn keep_key<'a>(&'a self, key: &'a Key) -> Pending<'a, Kept> {
+        self.records.keep_key(key)
+    }
+
+    fn scope<'a>(&'a self, name: &'a str) -> Pending<'a, Option<Scope>> {
+        self.records.scope(name)
+    }
+
+    fn scopes(&self) -> Pending<'_, Vec<Scope>> {
+        self.records.scopes()
+    }
+
+    fn keep_scope<'a>(&'a self, scope: &'a Scope) -> Pending<'a, Kept> {
+        self.records.keep_scope(scope)
+    }
+}
