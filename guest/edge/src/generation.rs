@@ -126,9 +126,12 @@ impl Generation {
         })
     }
 
-    /// How long a hold lives without a sign of life.
+    /// How long a hold lives without a sign of life. An exchange gives one only when its upstream does, so a lease is
+    /// at least twice as long as any upstream may be silent.
     pub(crate) fn lease_ms(&self) -> u64 {
-        u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX)
+        let silences = self.upstreams.values().map(Upstream::longest_silence);
+        let lease = silences.fold(self.config.lease, |lease, silence| lease.max(silence.saturating_mul(2)));
+        u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How long each upstream took lately, in the order in which the policy knows them; empty if it does not ask.

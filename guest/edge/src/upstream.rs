@@ -83,6 +83,11 @@ impl Upstream {
         Some(request)
     }
 
+    /// How long nothing may be heard of it, at most.
+    pub(crate) fn longest_silence(&self) -> Duration {
+        self.timeouts.connect.saturating_add(self.timeouts.silence)
+    }
+
     /// Takes a measurement in.
     pub(crate) fn measured(&self, took: Duration) {
         let sample = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);

@@ -1,6 +1,7 @@
 //! A file of its own for each test. The ledger asks it statement by statement; keys are kept and rows are read by
 //! the tools of `tollgate-sqlite`, which share the file.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -19,7 +20,7 @@ use tollgate_stepwise::{Database, Row, Stepwise, Value};
 pub struct Place {
     ledger: Stepwise<File>,
     records: Records,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Place {
@@ -31,7 +32,35 @@ impl Place {
         // The ledger makes the tables, with its first step.
         ledger.standings(&[], 0).unwrap();
         let records = Records::open(&path).unwrap();
-        Self { ledger, records, _folder: folder }
+        Self { ledger, records, folder }
+    }
+
+    /// The same books on a connection of another process, which ends with its `last` statement: that one fails, and
+    /// the next is on a new connection.
+    #[allow(dead_code, reason = "not every file of tests has other processes")]
+    pub fn another(&self, last: usize) -> Stepwise<Mortal> {
+        let path = self.folder.path().join("books.db");
+        Stepwise::new(Mortal { path, left: last, file: None })
+    }
+}
+
+/// A connection that ends.
+pub struct Mortal {
+    path: PathBuf,
+    left: usize,
+    file: Option<File>,
+}
+
+impl Database for Mortal {
+    fn run(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Row>, String> {
+        if self.left == 0 {
+            self.file = None;
+            self.left = usize::MAX;
+            return Err("the process is gone".into());
+        }
+        self.left -= 1;
+        let file = self.file.get_or_insert_with(|| File(Connection::open(&self.path).unwrap()));
+        file.run(statement, values)
     }
 }
 

@@ -1,0 +1,94 @@
+//! Several processes with one database, and processes that end between any two statements.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
+
+mod place;
+
+use std::sync::Arc;
+
+use place::{Place, wait};
+use tollgate_contract::all_rows;
+use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome, Raise, Reservation, Rule, Settled};
+
+const NOW: u64 = 1_795_435_200_000;
+
+/// More statements than any step has.
+const STATEMENTS: usize = 30;
+
+fn entry(id: &str) -> Arc<Entry> {
+    let (request_id, key) = (id.to_owned(), "acme/alice".to_owned());
+    Arc::new(Entry { request_id, key, at_ms: NOW, outcome: Outcome::Lost, ..Entry::default() })
+}
+
+fn claims(amount: u64) -> Vec<Claim> {
+    let budget = Rule::Budget { limit: 100, start_ms: NOW, end_ms: NOW + 86_400_000 };
+    let window = Rule::Window { limit: 100, period_ms: 60_000 };
+    let claim = |(cell, rule): (&str, Rule)| Claim { cell: cell.to_owned(), rule, amount };
+    [("budget:acme", budget), ("tokens:acme", window)].map(claim).to_vec()
+}
+
+fn left(place: &Place) -> Vec<u64> {
+    let standings = wait(tollgate_ledger::Ledger::standings(place, &claims(0), NOW)).unwrap();
+    standings.iter().map(|standing| standing.remaining).collect()
+}
+
+#[test]
+fn never_over_admit_among_many_processes() {
+    let place = Place::new();
+    let granted: usize = std::thread::scope(|scope| {
+        let process = |process: usize| {
+            let ledger = place.another(usize::MAX);
+            scope.spawn(move || {
+                let reserve = |number: usize| {
+                    let (entry, claims) = (entry(&format!("{process}-{number}")), claims(3));
+                    let hold = Hold { entry: &entry, claims: &claims, lease_ms: 60_000 };
+                    matches!(ledger.reserve(hold, NOW).unwrap(), Reservation::Granted { .. })
+                };
+                (0..20).filter(|number| reserve(*number)).count()
+            })
+        };
+        let processes: Vec<_> = (0..4).map(process).collect();
+        processes.into_iter().map(|process| process.join().unwrap()).sum()
+    });
+    assert_eq!(granted, 33, "3 units each, of 100");
+    assert_eq!(left(&place), [1, 1]);
+}
+
+#[test]
+fn settle_once_wherever_a_process_ends() {
+    let mut ended = [0; 3];
+    for last in 0..STATEMENTS {
+        let (place, row) = (Place::new(), entry("one"));
+        let hold = |claims| Hold { entry: &row, claims, lease_ms: 60_000 };
+        let (some, more) = (claims(10), claims(25));
+
+        // Whoever comes next finds all of a step, or nothing.
+        ended[0] += usize::from(place.another(last).reserve(hold(&some), NOW).is_err());
+        assert!([[100, 100], [90, 90]].contains(&left(&place)[..].try_into().unwrap()), "{last}");
+        let healthy = place.another(usize::MAX);
+        assert!(matches!(healthy.reserve(hold(&some), NOW), Ok(Reservation::Granted { .. })), "{last}");
+        assert_eq!(left(&place), [90, 90], "{last}");
+
+        ended[1] += usize::from(place.another(last).raise(hold(&more), NOW).is_err());
+        assert!([[90, 90], [75, 75]].contains(&left(&place)[..].try_into().unwrap()), "{last}");
+        assert!(matches!(healthy.raise(hold(&more), NOW), Ok(Raise::Granted { .. })), "{last}");
+        assert_eq!(left(&place), [75, 75], "{last}");
+
+        let (cost, done) = ([7, 8], entry("one"));
+        let died = place.another(last).settle(&done, Charge::Amounts(&cost), NOW);
+        ended[2] += usize::from(died.is_err());
+        let settled = healthy.settle(&done, Charge::Amounts(&cost), NOW).unwrap();
+        assert!(matches!(settled, Settled::Done | Settled::Already), "{last}: {settled:?}");
+        assert_eq!(left(&place), [93, 92], "{last}");
+        assert_eq!(wait(all_rows(&place)).len(), 1, "{last}");
+    }
+    assert!(
+        ended.iter().all(|ended| (5..STATEMENTS).contains(ended)),
+        "{ended:?} of {STATEMENTS} died in a step"
+    );
+}
