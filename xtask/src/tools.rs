@@ -15,8 +15,15 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// What runs on this machine. Every command takes this same selection: cargo joins the features of the packages it is
 /// given, so another selection would build the large dependencies once more.
-pub const NATIVE: &[&str] =
-    &["--workspace", "--exclude", "tollgate-component", "--exclude", "tollgate-hostile"];
+pub const NATIVE: &[&str] = &[
+    "--workspace",
+    "--exclude",
+    "tollgate-component",
+    "--exclude",
+    "tollgate-envoy",
+    "--exclude",
+    "tollgate-hostile",
+];
 
 /// What is built for wasm only.
 pub const WASM: &[&str] = &["--package", "tollgate-component", "--package", "tollgate-hostile"];
