@@ -7,6 +7,16 @@ fn build_guest(
     package: &str,
     target_dir: &std::path::Path,
 ) -> anyhow::Result<std::path::PathBuf> {
+    build_guest_for("wasm32-wasip2", workspace, package, target_dir)
+}
+
+/// The same for another of Rust's wasm targets.
+fn build_guest_for(
+    target: &str,
+    workspace: &std::path::Path,
+    package: &str,
+    target_dir: &std::path::Path,
+) -> anyhow::Result<std::path::PathBuf> {
     use anyhow::Context as _;
 
     let cargo = std::env::var_os("CARGO").context("cargo runs this script")?;
@@ -14,7 +24,7 @@ fn build_guest(
     cargo
         .current_dir(workspace)
         .args(["build", "--package", package, "--profile", "guest", "--locked"])
-        .args(["--target", "wasm32-wasip2", "--target-dir"])
+        .args(["--target", target, "--target-dir"])
         .arg(target_dir);
     // What the outer build was given for the native target is not meant for wasm.
     for (name, _) in std::env::vars() {
@@ -26,8 +36,8 @@ fn build_guest(
     let status = cargo.status().context("run cargo for a component")?;
     anyhow::ensure!(
         status.success(),
-        "{package} did not build; if its target is missing, `rustup target add wasm32-wasip2` (or any \
+        "{package} did not build; if its target is missing, `rustup target add {target}` (or any \
          `cargo xtask` command) adds it"
     );
-    Ok(target_dir.join("wasm32-wasip2/guest").join(package.replace('-', "_")).with_extension("wasm"))
+    Ok(target_dir.join(target).join("guest").join(package.replace('-', "_")).with_extension("wasm"))
 }

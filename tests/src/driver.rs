@@ -16,6 +16,10 @@ pub trait Driver {
     fn runtime(&self) -> Runtime;
     /// Runs one and tells what it saw. Panics where what it saw cannot even be told.
     fn run(&self, vector: &Vector) -> Outcome;
+    /// The outcome without what this runtime is known to do otherwise.
+    fn normal(&self, _: &Vector, outcome: Outcome) -> Outcome {
+        outcome
+    }
 }
 
 /// The reference walk, with whatever makes policies.
@@ -80,7 +84,8 @@ fn difference(driver: &dyn Driver, vector: &Vector) -> Option<String> {
     let Some(expected) = vector.expect.clone() else {
         return Some(format!("{}: has no expectation; BLESS=1 writes it", vector.name));
     };
-    let expected = expected.resolve(vector);
+    let expected = driver.normal(vector, expected.resolve(vector));
+    let outcome = driver.normal(vector, outcome);
     (outcome != expected).then(|| {
         let (expected, outcome) = (expected.write(vector), outcome.write(vector));
         format!("{}\n{}", vector.name, side_by_side(&expected, &outcome))

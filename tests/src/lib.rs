@@ -20,6 +20,7 @@ pub mod client;
 pub mod component;
 pub mod crowd;
 pub mod driver;
+pub mod envoy;
 pub mod instant;
 pub mod kept;
 pub mod live;

@@ -74,6 +74,11 @@ impl Provider {
         })
     }
 
+    /// Where an upstream is.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.addresses[name]
+    }
+
     /// Returns once a request has come.
     pub fn wait_for_request(&self) {
         let seen = self.stage.seen.lock().unwrap();

@@ -86,10 +86,12 @@ pub enum Runtime {
     Component,
     /// The server, over loopback.
     Host,
+    /// The plugin in a real Envoy, over loopback.
+    Envoy,
 }
 
 fn every_driver() -> Vec<Runtime> {
-    vec![Runtime::Native, Runtime::Component, Runtime::Host]
+    vec![Runtime::Native, Runtime::Component, Runtime::Host, Runtime::Envoy]
 }
 
 /// Where the configuration file comes from.

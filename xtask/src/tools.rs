@@ -20,6 +20,8 @@ pub const NATIVE: &[&str] = &[
     "--exclude",
     "tollgate-component",
     "--exclude",
+    "tollgate-desk",
+    "--exclude",
     "tollgate-envoy",
     "--exclude",
     "tollgate-hostile",

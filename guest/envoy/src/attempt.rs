@@ -175,6 +175,7 @@ impl HttpContext for Attempt {
         let edited = self.mine().and_then(|exchange| translate::edited(&body, &target(&exchange)?.edits));
         match edited {
             Some(edited) => {
+                self.set_http_request_header("content-length", Some(&edited.len().to_string()));
                 self.set_http_request_body(0, size, &edited);
                 Action::Continue
             }
