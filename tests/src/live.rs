@@ -85,7 +85,8 @@ impl Driver for Host {
 
         self.records.forget();
         let running = Running::start(&self.runtime, gateway);
-        let client = client::send(running.address, request, leaves_after(vector), || provider.wait_for_request());
+        let client =
+            client::send(running.address, request, leaves_after(vector), || provider.wait_for_request());
         let record = self.records.wait_for(REQUEST_ID);
         running.stop(&self.runtime);
         let granted = record.usage.is_some();

@@ -234,8 +234,13 @@ impl HttpContext for Attempt {
     }
 
     fn on_log(&mut self) {
+        let fault = match fault() {
+            // To Envoy an answer that ends too early is malformed.
+            Fault::Malformed if self.answer.is_some() => Fault::Closed,
+            fault => fault,
+        };
         if let Some(mut exchange) = self.mine() {
-            exchange.fault = Some(fault());
+            exchange.fault = Some(fault);
         }
     }
 }

@@ -176,11 +176,8 @@ impl Exchange {
         let gate = Rc::clone(&self.gate);
         let now = head::now();
         let latencies = gate.policy.wants_latencies.then(|| gate.lately.borrow().latencies());
-        let around = Surroundings {
-            now_ms: now,
-            random: chance::bits(),
-            latencies: latencies.unwrap_or_default(),
-        };
+        let around =
+            Surroundings { now_ms: now, random: chance::bits(), latencies: latencies.unwrap_or_default() };
         let admitted = match gate.policy.gateway.admit(&self.ticket, None, body, &around)? {
             Admission::Reply(reply) => return Err(Stop::Reply(reply)),
             Admission::Admitted(admitted) => admitted,

@@ -127,7 +127,10 @@ impl Exchange {
                 }
             }
             Health::Denied => {
-                let alarm = format!("{}: alarm upstream_credential: {upstream} refused this gateway's credential", self.id);
+                let alarm = format!(
+                    "{}: alarm upstream_credential: {upstream} refused this gateway's credential",
+                    self.id
+                );
                 log(LogLevel::Error, &alarm);
             }
             Health::Bad | Health::Unknown => {}

@@ -33,9 +33,8 @@ impl Gate {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(configuration: &[u8]) -> Result<Self, Vec<Problem>> {
-        let wrong = |message: &str| {
-            vec![Problem { at: String::new(), line: None, message: message.to_owned() }]
-        };
+        let wrong =
+            |message: &str| vec![Problem { at: String::new(), line: None, message: message.to_owned() }];
         let text = str::from_utf8(configuration).map_err(|_| wrong("must be UTF-8"))?;
         // TOML never begins with a brace.
         let (config, prices) = if text.trim_start().starts_with('{') {
@@ -60,13 +59,16 @@ impl Gate {
             // What is no TOML is told once.
             (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems),
             (Err(mut problems), Err(more)) => {
-                problems.extend(more.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+                problems.extend(
+                    more.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>(),
+                );
                 return Err(problems);
             }
         };
         let notes = std::mem::take(&mut policy.notes);
         let callers = policy.gateway.callers();
-        let organisations = callers.iter().map(|caller| ledger::organisation(&caller.key).to_owned()).collect();
+        let organisations =
+            callers.iter().map(|caller| ledger::organisation(&caller.key).to_owned()).collect();
         let lately = RefCell::new(Lately::new(settings.upstreams.len()));
         Ok(Self { policy, settings, notes, lately, organisations })
     }

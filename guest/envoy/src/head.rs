@@ -19,7 +19,17 @@ pub struct Fields(Vec<(String, Vec<u8>)>);
 impl Fields {
     /// Those of the message that is being looked at.
     pub fn of(map: MapType) -> Self {
-        Self(hostcalls::get_map_bytes(map).unwrap_or_default())
+        let mut fields = Vec::new();
+        for (name, value) in hostcalls::get_map_bytes(map).unwrap_or_default() {
+            if name == "authorization" {
+                // Envoy writes a repeated one as a list. No credential has a comma in it.
+                let each = value.split(|byte| *byte == b',').map(|one| (name.clone(), one.trim_ascii().to_vec()));
+                fields.extend(each);
+            } else {
+                fields.push((name, value));
+            }
+        }
+        Self(fields)
     }
 
     /// The first value of this name, if it is text.

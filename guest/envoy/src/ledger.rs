@@ -47,7 +47,11 @@ pub fn renew(entry: &Entry, lease_ms: u64, now: u64) -> Result<bool, String> {
 ///
 /// # Errors
 /// See [`reserve`]. The lease will close it, charged as held.
-pub fn settle(entry: &Arc<Entry>, charge: Charge<'_>, now: u64) -> Result<(Settled, Vec<Arc<Entry>>), String> {
+pub fn settle(
+    entry: &Arc<Entry>,
+    charge: Charge<'_>,
+    now: u64,
+) -> Result<(Settled, Vec<Arc<Entry>>), String> {
     turn(organisation(&entry.key), |bytes| sheet::settle(bytes, entry, charge, now))
 }
 

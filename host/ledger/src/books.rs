@@ -44,13 +44,7 @@ impl<J: Journal> Books<J> {
     }
 
     fn on(cells: Shelf<Cell>, holds: Holds, journal: J) -> Self {
-        Self {
-            cells,
-            holds,
-            journal,
-            hand: AtomicUsize::new(0),
-            horizon_ms: AtomicU64::new(0),
-        }
+        Self { cells, holds, journal, hand: AtomicUsize::new(0), horizon_ms: AtomicU64::new(0) }
     }
 
     /// Books as another process left them. The journal is told nothing.

@@ -204,7 +204,8 @@ fn turn<T>(
     };
     let holds: Vec<Restored> =
         page.holds.iter().filter(is_wanted).map(Open::restored).collect::<Result<_, _>>()?;
-    let mut names: BTreeSet<&str> = holds.iter().flat_map(|hold| &hold.parts).map(|part| &*part.cell).collect();
+    let mut names: BTreeSet<&str> =
+        holds.iter().flat_map(|hold| &hold.parts).map(|part| &*part.cell).collect();
     match wanted {
         Wanted::Of { claims, .. } => names.extend(claims.iter().map(|claim| &*claim.cell)),
         Wanted::All => names.extend(page.cells.iter().map(|kept| &*kept.name)),

@@ -1,4 +1,5 @@
-//! The shared data of an Envoy, over HTTP: `GET /<name>` reads a value, `PUT /<name>` writes the body there.
+//! The shared data of an Envoy, over HTTP: `GET /<name>` reads a value, `PUT /<name>` writes the body there. `DELETE /`
+//! ends by a trap.
 //!
 //! Shared data belongs to a `vm_id`, so a module with that of the plugin sees what the plugin keeps, and the plugin
 //! itself needs nothing that only tests use.
@@ -53,6 +54,10 @@ impl HttpContext for Visit {
         if self.get_http_request_header(":method").is_some_and(|method| method == "GET") {
             let value = hostcalls::get_shared_data(&name).ok().and_then(|(value, _)| value);
             return Self::answer(&value.unwrap_or_default());
+        }
+        if self.get_http_request_header(":method").is_some_and(|method| method == "DELETE") {
+            // What a module that fails looks like to Envoy.
+            std::process::abort();
         }
         self.0 = Some(name);
         if is_last { self.write(b"") } else { Action::Pause }

@@ -44,13 +44,11 @@ pub fn bootstrap(folder: &Path, desk: &Path) -> Value {
 /// The listeners of a stage: the door, and the one that tries pass through.
 pub fn listeners(stage: &Stage<'_>, plugin: &Path) -> Vec<Value> {
     let Stage { name, .. } = stage;
-    let configuration = match stage.prices {
-        None => json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": stage.config}),
-        Some(prices) => json!({
-            "@type": "type.googleapis.com/google.protobuf.Struct",
-            "value": {"config": stage.config, "prices": prices},
-        }),
+    let text = match stage.prices {
+        None => stage.config.to_owned(),
+        Some(prices) => json!({"config": stage.config, "prices": prices}).to_string(),
     };
+    let configuration = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
     let on_from_the_door = json!([{
         "match": {"prefix": "/"},
         "route": {
@@ -81,7 +79,8 @@ pub fn listeners(stage: &Stage<'_>, plugin: &Path) -> Vec<Value> {
         })
     };
     let to_upstreams = stage.upstreams.iter().map(to_upstream).collect();
-    let door = wasm(name, "door", plugin, Some(configuration));
+    // Its root id names it in the log, from the first line on.
+    let door = wasm(name, name, plugin, Some(configuration));
     let tries = wasm(name, "tries", plugin, None);
     vec![
         listener(&format!("door_{name}"), json!({"address": any_port()}), on_from_the_door, &[door]),
@@ -92,10 +91,8 @@ pub fn listeners(stage: &Stage<'_>, plugin: &Path) -> Vec<Value> {
 /// The clusters of a stage: its upstreams, and the listener that tries pass through.
 pub fn clusters(stage: &Stage<'_>) -> Vec<Value> {
     let inside = format!("tries_{}", stage.name);
-    let mut clusters = vec![cluster(
-        &inside,
-        &json!({"envoy_internal_address": {"server_listener_name": inside}}),
-    )];
+    let mut clusters =
+        vec![cluster(&inside, &json!({"envoy_internal_address": {"server_listener_name": inside}}))];
     clusters.extend(stage.upstreams.iter().map(|(upstream, address, _)| {
         let address = json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
         cluster(&format!("{upstream}_{}", stage.name), &address)

@@ -25,6 +25,11 @@ impl Desk {
         Self { address, written: Vec::new() }
     }
 
+    /// The same, to read the ledger of an organisation.
+    pub fn reading(address: SocketAddr, organisation: &str) -> Self {
+        Self { address, written: vec![format!("sheet/{organisation}")] }
+    }
+
     /// Lays out what a vector says was before, for its organisations and upstreams, and nothing else.
     pub fn lay_out(&mut self, vector: &Vector, organisations: &[String], upstreams: &[String]) {
         for name in std::mem::take(&mut self.written) {
@@ -39,7 +44,8 @@ impl Desk {
             for (kind, amount) in [("settled", prior.settled), ("held", prior.held)] {
                 let claim = Claim { cell: prior.cell.clone(), rule: books::rule(prior.rule()), amount };
                 let request_id = format!("{kind}-{index}");
-                let entry = Arc::new(Entry { request_id, at_ms: at, key: organisation.into(), ..Entry::default() });
+                let entry =
+                    Arc::new(Entry { request_id, at_ms: at, key: organisation.into(), ..Entry::default() });
                 let hold = Hold { entry: &entry, claims: &[claim], lease_ms: books::LEASE_MS };
                 let granted = turned(sheet, |sheet| sheet::reserve(sheet, hold, at));
                 assert!(matches!(granted, Reservation::Granted { .. }), "{prior:?} was not granted");

@@ -21,7 +21,8 @@ use crate::wire::PATIENCE;
 
 /// The plugin as this build of the tests made it.
 pub const PLUGIN: &str = concat!(env!("OUT_DIR"), "/tollgate_envoy.wasm");
-const DESK: &str = concat!(env!("OUT_DIR"), "/tollgate_desk.wasm");
+/// A module that ends by a trap when it is asked to `DELETE` something.
+pub const DESK: &str = concat!(env!("OUT_DIR"), "/tollgate_desk.wasm");
 
 const CLOCK: &str = concat!(env!("OUT_DIR"), "/clock.so");
 
@@ -97,7 +98,8 @@ impl Process {
         let (sender, log) = mpsc::channel();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self { child, admin: nowhere, desk: nowhere, log, told: Vec::new(), folder, version: 0 };
+        let mut process =
+            Self { child, admin: nowhere, desk: nowhere, log, told: Vec::new(), folder, version: 0 };
         let path = process.folder.path().join("admin");
         process.admin = until("Envoy's admin address", || {
             process.assert_alive();
@@ -116,9 +118,14 @@ impl Process {
 
     /// Puts this on the stage, and nothing else.
     pub fn show(&mut self, stage: &Stage<'_>) -> Begun {
+        self.show_with(stage, Path::new(PLUGIN))
+    }
+
+    /// The same with another module in the plugin's place.
+    pub fn show_with(&mut self, stage: &Stage<'_>, plugin: &Path) -> Begun {
         self.version += 1;
         self.log.try_iter().for_each(drop);
-        let contents = [config::clusters(stage), config::listeners(stage, Path::new(PLUGIN))];
+        let contents = [config::clusters(stage), config::listeners(stage, plugin)];
         for ((file, kind), resources) in FILES.into_iter().zip(contents) {
             self.replace(file, &config::resources(self.version, kind, resources).to_string());
         }
@@ -167,7 +174,8 @@ impl Process {
     fn listener(&self, name: &str) -> Option<SocketAddr> {
         let listeners: Value = serde_json::from_str(&self.ask("/listeners?format=json")).ok()?;
         let all = listeners["listener_statuses"].as_array()?;
-        let socket = &all.iter().find(|listener| listener["name"] == name)?["local_address"]["socket_address"];
+        let socket =
+            &all.iter().find(|listener| listener["name"] == name)?["local_address"]["socket_address"];
         format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
     }
 
