@@ -72,7 +72,8 @@ pub fn selected() -> Vec<Vector> {
 
 /// Runs these vectors and fails with all that differ.
 pub fn agree_on(driver: &dyn Driver, vectors: &[Vector]) {
-    let mine: Vec<&Vector> = vectors.iter().filter(|v| v.drivers.contains(&driver.runtime()) && driver.has(v)).collect();
+    let mine: Vec<&Vector> =
+        vectors.iter().filter(|v| v.drivers.contains(&driver.runtime()) && driver.has(v)).collect();
     let failures: Vec<String> = mine.iter().filter_map(|vector| difference(driver, vector)).collect();
     let count = failures.len();
     assert!(failures.is_empty(), "{count} of {} vectors differ\n\n{}", mine.len(), failures.join("\n\n"));

@@ -42,10 +42,12 @@ fn vector(answers: usize) -> Vector {
         "id": "c1", "object": "chat.completion", "choices": [],
         "usage": {"prompt_tokens": 5, "completion_tokens": 100, "total_tokens": 105},
     }}});
-    let asked = json!({"model": "gpt-4o", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]});
+    let asked =
+        json!({"model": "gpt-4o", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]});
     let lines: Vec<&str> = CONFIG.lines().collect();
     let answers = vec![answer; answers];
-    let vector = json!({"config": lines, "request": {"body": {"json": asked}}, "provider": {"main": answers}});
+    let vector =
+        json!({"config": lines, "request": {"body": {"json": asked}}, "provider": {"main": answers}});
     serde_json::from_value(vector).unwrap()
 }
 
@@ -166,7 +168,8 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
     let vector = vector(0);
     let provider = start(&vector);
     let mut process = Process::start(1, false);
-    let stage = Stage { name: "s1", config: "[upstreams.main]\nbase_url = 5\n[x]\n", prices: None, upstreams: &[] };
+    let stage =
+        Stage { name: "s1", config: "[upstreams.main]\nbase_url = 5\n[x]\n", prices: None, upstreams: &[] };
     assert!(matches!(process.show(&stage), Begun::Refused));
     let told = process.wait_for("s1", |said| {
         let problems = said.iter().filter(|line| line.starts_with("problem: "));

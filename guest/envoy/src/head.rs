@@ -23,7 +23,8 @@ impl Fields {
         for (name, value) in hostcalls::get_map_bytes(map).unwrap_or_default() {
             if name == "authorization" {
                 // Envoy writes a repeated one as a list. No credential has a comma in it.
-                let each = value.split(|byte| *byte == b',').map(|one| (name.clone(), one.trim_ascii().to_vec()));
+                let each =
+                    value.split(|byte| *byte == b',').map(|one| (name.clone(), one.trim_ascii().to_vec()));
                 fields.extend(each);
             } else {
                 fields.push((name, value));
