@@ -7,12 +7,13 @@ fn build_guest(
     package: &str,
     target_dir: &std::path::Path,
 ) -> anyhow::Result<std::path::PathBuf> {
-    build_guest_for("wasm32-wasip2", workspace, package, target_dir)
+    build_guest_for("wasm32-wasip2", "guest", workspace, package, target_dir)
 }
 
-/// The same for another of Rust's wasm targets.
+/// The same for one of Rust's wasm targets, with one of the workspace's profiles.
 fn build_guest_for(
     target: &str,
+    profile: &str,
     workspace: &std::path::Path,
     package: &str,
     target_dir: &std::path::Path,
@@ -23,7 +24,7 @@ fn build_guest_for(
     let mut cargo = std::process::Command::new(cargo);
     cargo
         .current_dir(workspace)
-        .args(["build", "--package", package, "--profile", "guest", "--locked"])
+        .args(["build", "--package", package, "--profile", profile, "--locked"])
         .args(["--target", target, "--target-dir"])
         .arg(target_dir);
     // What the outer build was given for the native target is not meant for wasm.
@@ -39,5 +40,5 @@ fn build_guest_for(
         "{package} did not build; if its target is missing, `rustup target add {target}` (or any \
          `cargo xtask` command) adds it"
     );
-    Ok(target_dir.join(target).join("guest").join(package.replace('-', "_")).with_extension("wasm"))
+    Ok(target_dir.join(target).join(profile).join(package.replace('-', "_")).with_extension("wasm"))
 }

@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     clock(&tests.join("clock/clock.rs"), &out.join("clock.so"))?;
     let envoy = target.join("envoy-modules");
     for package in ["tollgate-envoy", "tollgate-desk"] {
-        let module = build_guest_for("wasm32-wasip1", &tests, package, &envoy)?;
+        let module = build_guest_for("wasm32-wasip1", "module", &tests, package, &envoy)?;
         let name = module.file_name().context("a module is a file")?;
         fs::copy(&module, out.join(name)).with_context(|| format!("copy {}", module.display()))?;
     }

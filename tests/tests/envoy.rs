@@ -186,7 +186,7 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
 fn the_example_is_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let example = fs::read_to_string(root.join("examples/envoy/envoy.yaml")).unwrap();
-    let module = "target/wasm32-wasip1/guest/tollgate_envoy.wasm";
+    let module = "target/wasm32-wasip1/module/tollgate_envoy.wasm";
     assert!(example.contains(module));
     let folder = folder();
     let file = folder.path().join("envoy.yaml");

@@ -150,7 +150,8 @@ impl HttpContext for Attempt {
         let fields = Fields::of(MapType::HttpRequestHeaders);
         self.exchange = fields.text(EXCHANGE).and_then(exchange::find);
         let Some(exchange) = self.exchange.clone() else {
-            log(LogLevel::Error, "a try without an exchange: do both places of the plugin share one VM?");
+            // Its client may have left. If it is so for all, the two places of the plugin are not in one VM.
+            log(LogLevel::Warn, "a try without an exchange: do both places of the plugin share one VM?");
             self.phase = Phase::Replied;
             let _ = hostcalls::send_http_response(500, Vec::new(), None);
             return Action::Pause;
