@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use self::config::Stage;
 pub use self::desk::Desk;
-pub use self::process::{Begun, DESK, PLUGIN, Process, program};
+pub use self::process::{Begun, DESK, PLUGIN, Process, program, python};
 use crate::driver::Driver;
 use crate::live::leaves_after;
 use crate::outcome::Outcome;

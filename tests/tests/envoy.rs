@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::{fs, thread};
 
 use serde_json::{Value, json};
-use tollgate_tests::envoy::{Begun, DESK, Desk, PLUGIN, Process, Stage, program};
+use tollgate_tests::envoy::{Begun, DESK, Desk, PLUGIN, Process, Stage, program, python};
 use tollgate_tests::outcome::Cell;
 use tollgate_tests::programs::{allow_many_files, folder};
 use tollgate_tests::provider::Provider;
@@ -196,4 +196,43 @@ fn the_example_is_valid() {
     let told = envoy.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert!(told.status.success() && out.contains("OK"), "{out}{err}");
+}
+
+/// The official package as the client.
+#[test]
+fn the_openai_package_works_through_it() {
+    let whole = json!({"body": {"json": {
+        "id": "c1", "object": "chat.completion", "created": 1, "model": "gpt-4o",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Yes."}}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+    }}});
+    let chunk = |delta: Value, reason: Value| {
+        json!({
+            "id": "c2", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+        })
+    };
+    let usage = json!({
+        "id": "c2", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o", "choices": [],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+    });
+    let events = json!([
+        chunk(json!({"role": "assistant", "content": "Yes"}), Value::Null),
+        chunk(json!({"content": "."}), Value::Null),
+        chunk(json!({}), json!("stop")),
+        usage,
+        "[DONE]",
+    ]);
+    let stream = json!({"headers": ["content-type: text/event-stream"], "body": {"sse": events}});
+    let mut vector = vector(0);
+    vector.provider = serde_json::from_value(json!({"main": [whole, stream]})).unwrap();
+    let provider = start(&vector);
+    let mut process = Process::start(2, false);
+    let address = show(&mut process, &provider, PLUGIN);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut client = Command::new(python());
+    client.arg("-B").arg(root.join("openai/envoy.py")).env("BASE_URL", format!("http://{address}/v1"));
+    let told = client.output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(provider.finish().len(), 2);
 }

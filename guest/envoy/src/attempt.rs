@@ -50,6 +50,8 @@ pub struct Attempt {
     edits: bool,
     /// The head of its answer.
     answer: Option<Head>,
+    /// Its answer came to its end, or was given here.
+    ended: bool,
 }
 
 /// The head of an answer: its status, what the policy reads of it, and what is relayed.
@@ -95,7 +97,7 @@ impl Attempt {
             Step::Reply(reply) => head::send(&reply, &exchange.id),
             Step::Send => return Action::Continue,
         }
-        self.phase = Phase::Replied;
+        (self.phase, self.ended) = (Phase::Replied, true);
         Action::Pause
     }
 
@@ -191,6 +193,7 @@ impl HttpContext for Attempt {
         if self.phase != Phase::Asking {
             return Action::Continue;
         }
+        self.ended = is_last;
         // Envoy's own answer: there is none of the upstream.
         if head::property(&["response", "code_details"]).is_none_or(|details| details != b"via_upstream") {
             return self.judge(Outcome::Fault(fault()));
@@ -215,6 +218,7 @@ impl HttpContext for Attempt {
     }
 
     fn on_http_response_body(&mut self, size: usize, is_last: bool) -> Action {
+        self.ended |= is_last;
         match self.phase {
             Phase::Relaying => return self.pass_on(size, is_last),
             Phase::Gathering => {}
@@ -235,6 +239,9 @@ impl HttpContext for Attempt {
     }
 
     fn on_log(&mut self) {
+        if self.ended {
+            return;
+        }
         let fault = match fault() {
             // To Envoy an answer that ends too early is malformed.
             Fault::Malformed if self.answer.is_some() => Fault::Closed,
@@ -280,8 +287,7 @@ fn fault() -> Fault {
     const CONNECT: u64 = 0x1 | 0x2 | 0x20 | 0x80 | 0x100 | 0x100_0000 | 0x400_0000;
     /// What came was not HTTP: UPE.
     const MALFORMED: u64 = 0x80_0000;
-    let flags = head::property(&["response", "flags"]);
-    match flags.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes) {
+    match head::flags() {
         flags if flags & TIMEOUT != 0 => Fault::Timeout,
         flags if flags & MALFORMED != 0 => Fault::Malformed,
         flags if flags & CONNECT != 0 => Fault::Connect,

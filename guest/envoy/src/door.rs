@@ -151,8 +151,6 @@ impl HttpContext for Door {
     }
 
     fn on_log(&mut self) {
-        let flags = head::property(&["response", "flags"]);
-        let flags = flags.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
         let mut exchange = self.exchange.borrow_mut();
         let ending = if exchange.failed {
             Ending::PolicyFailed
@@ -160,7 +158,7 @@ impl HttpContext for Door {
             Ending::Undispatched
         } else if self.complete || self.replied || exchange.stopped {
             Ending::Completed
-        } else if flags & CLIENT_LEFT != 0 {
+        } else if head::flags() & CLIENT_LEFT != 0 {
             Ending::ClientLeft
         } else {
             exchange.broke();

@@ -80,7 +80,13 @@ pub fn send(reply: &Reply, id: &str) {
     let _ = hostcalls::send_http_response(reply.status.into(), headers, Some(&reply.body));
 }
 
-/// A property of the request, its answer or the plugin.
+/// Envoy's response flags, as bits.
+pub fn flags() -> u64 {
+    let flags = property(&["response", "flags"]);
+    flags.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// A property of the request, its answer or the plugin. Envoy takes its time to find one.
 pub fn property(path: &[&str]) -> Option<Vec<u8>> {
     hostcalls::get_property(path.to_vec()).ok().flatten()
 }

@@ -57,11 +57,20 @@ pub fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("ENVOY") {
         return program.into();
     }
-    let exe = std::env::current_exe().unwrap();
-    let venv = exe.ancestors().nth(3).unwrap().join("venv");
+    let venv = venv();
     found(&format!("{}/lib/python3*/site-packages/envoy/_bin/envoy", venv.display())).unwrap_or_else(|| {
         panic!("no Envoy in {}: `cargo xtask test` installs it, or name one in ENVOY", venv.display())
     })
+}
+
+/// The Python beside it, with the `openai` package.
+pub fn python() -> PathBuf {
+    venv().join("bin/python")
+}
+
+fn venv() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    exe.ancestors().nth(3).unwrap().join("venv")
 }
 
 /// The file that a shell finds by this pattern.
