@@ -7,14 +7,25 @@ fn build_guest(
     package: &str,
     target_dir: &std::path::Path,
 ) -> anyhow::Result<std::path::PathBuf> {
+    build_guest_for("wasm32-wasip2", "guest", workspace, package, target_dir)
+}
+
+/// The same for one of Rust's wasm targets, with one of the workspace's profiles.
+fn build_guest_for(
+    target: &str,
+    profile: &str,
+    workspace: &std::path::Path,
+    package: &str,
+    target_dir: &std::path::Path,
+) -> anyhow::Result<std::path::PathBuf> {
     use anyhow::Context as _;
 
     let cargo = std::env::var_os("CARGO").context("cargo runs this script")?;
     let mut cargo = std::process::Command::new(cargo);
     cargo
         .current_dir(workspace)
-        .args(["build", "--package", package, "--profile", "guest", "--locked"])
-        .args(["--target", "wasm32-wasip2", "--target-dir"])
+        .args(["build", "--package", package, "--profile", profile, "--locked"])
+        .args(["--target", target, "--target-dir"])
         .arg(target_dir);
     // What the outer build was given for the native target is not meant for wasm.
     for (name, _) in std::env::vars() {
@@ -26,8 +37,8 @@ fn build_guest(
     let status = cargo.status().context("run cargo for a component")?;
     anyhow::ensure!(
         status.success(),
-        "{package} did not build; if its target is missing, `rustup target add wasm32-wasip2` (or any \
+        "{package} did not build; if its target is missing, `rustup target add {target}` (or any \
          `cargo xtask` command) adds it"
     );
-    Ok(target_dir.join("wasm32-wasip2/guest").join(package.replace('-', "_")).with_extension("wasm"))
+    Ok(target_dir.join(target).join(profile).join(package.replace('-', "_")).with_extension("wasm"))
 }

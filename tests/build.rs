@@ -1,27 +1,40 @@
-//! Builds the hostile policy component and the shell for Spin, as the host's build script builds the policy.
+//! Builds the hostile policy component, the shell for Spin and the modules for Envoy, as the host's build script builds
+//! the policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 
 include!("../guest/build_guest.rs");
 
+/// What they are made of.
+const WATCHED: [&str; 19] = [
+    "clock/clock.rs",
+    "hostile/src",
+    "hostile/Cargo.toml",
+    "desk/src",
+    "desk/Cargo.toml",
+    "../wit",
+    "../guest/build_guest.rs",
+    "../guest/edge",
+    "../guest/envoy",
+    "../guest/provider",
+    "../guest/settings",
+    "../guest/simulated",
+    "../guest/spin",
+    "../guest/policy/src",
+    "../guest/policy/build.rs",
+    "../guest/document/src",
+    "../host/ledger/src",
+    "../host/ledger/stepwise/src",
+    "../prices",
+];
+
 fn main() -> Result<()> {
     let tests = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for path in [
-        "hostile/src",
-        "hostile/Cargo.toml",
-        "../wit",
-        "../guest/build_guest.rs",
-        "../guest/edge",
-        "../guest/provider",
-        "../guest/settings",
-        "../guest/simulated",
-        "../guest/spin",
-        "../host/ledger/src",
-        "../host/ledger/stepwise/src",
-    ] {
+    for path in WATCHED {
         println!("cargo::rerun-if-changed={}", tests.join(path).display());
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -34,5 +47,22 @@ fn main() -> Result<()> {
         let component = build_guest(&tests, package, &target.join("guest"))?;
         fs::copy(&component, out.join(name)).with_context(|| format!("copy {}", component.display()))?;
     }
+    clock(&tests.join("clock/clock.rs"), &out.join("clock.so"))?;
+    let envoy = target.join("envoy-modules");
+    for package in ["tollgate-envoy", "tollgate-desk"] {
+        let module = build_guest_for("wasm32-wasip1", "module", &tests, package, &envoy)?;
+        let name = module.file_name().context("a module is a file")?;
+        fs::copy(&module, out.join(name)).with_context(|| format!("copy {}", module.display()))?;
+    }
+    Ok(())
+}
+
+/// Compiles the clock that is loaded into an Envoy under test.
+fn clock(source: &Path, library: &Path) -> Result<()> {
+    let mut rustc = Command::new(env::var_os("RUSTC").context("cargo names the compiler")?);
+    rustc.args(["--edition", "2024", "--crate-type", "cdylib", "-C", "opt-level=3", "-C", "panic=abort"]);
+    rustc.args(["-C", "strip=symbols", "-o"]).args([library, source]);
+    let status = rustc.status().context("run rustc for the clock")?;
+    anyhow::ensure!(status.success(), "{} did not compile", source.display());
     Ok(())
 }

@@ -157,7 +157,8 @@ pub fn standing(standing: &Standing) -> message::Standing {
     message::Standing { remaining: standing.remaining, reset_ms: standing.reset_ms }
 }
 
-fn rule(rule: message::Rule) -> Rule {
+/// A rule of the policy, for the ledger.
+pub fn rule(rule: message::Rule) -> Rule {
     match rule {
         message::Rule::Window { limit, period_ms } => Rule::Window { limit, period_ms },
         message::Rule::Budget { limit, start_ms, end_ms } => Rule::Budget { limit, start_ms, end_ms },

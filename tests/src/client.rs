@@ -44,7 +44,8 @@ pub fn ask(address: SocketAddr, request: &Request) -> Option<Message> {
     wire.response()
 }
 
-fn bytes(request: &Request, address: SocketAddr) -> Vec<u8> {
+/// A request as it goes over the wire.
+pub fn bytes(request: &Request, address: SocketAddr) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\nhost: {address}\r\n", request.method, request.path);
     request.headers.iter().for_each(|header| head.extend([header, "\r\n"]));
     let body = request.body.bytes();

@@ -21,6 +21,7 @@ pub mod component;
 pub mod crowd;
 pub mod dice;
 pub mod driver;
+pub mod envoy;
 pub mod instant;
 pub mod kept;
 pub mod live;

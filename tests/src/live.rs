@@ -85,7 +85,8 @@ impl Driver for Host {
 
         self.records.forget();
         let running = Running::start(&self.runtime, gateway);
-        let client = client::send(running.address, request, until(vector), || provider.wait_for_request());
+        let client =
+            client::send(running.address, request, leaves_after(vector), || provider.wait_for_request());
         let record = self.records.wait_for(REQUEST_ID);
         running.stop(&self.runtime);
         let granted = record.usage.is_some();
@@ -104,7 +105,7 @@ impl Driver for Host {
 }
 
 /// How much of the body a client that leaves waits for: all that the vector says it gets.
-fn until(vector: &Vector) -> Option<usize> {
+pub fn leaves_after(vector: &Vector) -> Option<usize> {
     let in_the_stream = vector.provider.values().flatten().any(|answer| answer.ending == Ending::Hang);
     let expected = vector.expect.clone()?.resolve(vector).client;
     expected.filter(|_| in_the_stream).map(|Received { body, .. }| body.len())

@@ -36,12 +36,24 @@ struct Stage {
     /// What went wrong on the provider's side, which no gateway should bring about.
     complaints: Mutex<Vec<String>>,
     over: AtomicBool,
+    in_steps: bool,
 }
 
 impl Provider {
     /// Starts the upstreams named, with this script.
     pub fn start(upstreams: &[String], provider: &BTreeMap<String, Vec<Answer>>) -> Self {
+        Self::begin(upstreams, provider, false)
+    }
+
+    /// The same, but each piece of an answer waits until the one before was read: for a gateway that takes what has
+    /// come together as one piece.
+    pub fn start_in_steps(upstreams: &[String], provider: &BTreeMap<String, Vec<Answer>>) -> Self {
+        Self::begin(upstreams, provider, true)
+    }
+
+    fn begin(upstreams: &[String], provider: &BTreeMap<String, Vec<Answer>>, in_steps: bool) -> Self {
         let stage = Arc::new(Stage {
+            in_steps,
             script: Mutex::new(Script::new(provider)),
             seen: Mutex::default(),
             came: Condvar::new(),
@@ -72,6 +84,11 @@ impl Provider {
         self.addresses.iter().fold(config.to_owned(), |config, (name, address)| {
             config.replace(&format!("http://{name}.test"), &format!("http://{address}"))
         })
+    }
+
+    /// Where an upstream is.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.addresses[name]
     }
 
     /// Returns once a request has come.
@@ -131,7 +148,7 @@ fn serve(name: &str, stage: &Stage, mut wire: Wire) {
                 return;
             }
         };
-        if write(&mut wire, &answer).is_err() {
+        if write(&mut wire, &answer, stage.in_steps).is_err() {
             return;
         }
         match answer.ending {
@@ -170,7 +187,7 @@ impl Stage {
     }
 }
 
-fn write(wire: &mut Wire, answer: &Answer) -> io::Result<()> {
+fn write(wire: &mut Wire, answer: &Answer, in_steps: bool) -> io::Result<()> {
     let stream = wire.stream();
     match answer.ending {
         Ending::CloseBeforeHead | Ending::HangBeforeHead => return Ok(()),
@@ -196,9 +213,32 @@ fn write(wire: &mut Wire, answer: &Answer) -> io::Result<()> {
             piece.clone()
         };
         stream.write_all(&framed)?;
+        if in_steps {
+            wait_until_read(stream);
+        }
     }
     if chunked && answer.ending == Ending::Complete {
         stream.write_all(b"0\r\n\r\n")?;
     }
     Ok(())
+}
+
+/// Returns once the other side has read all that was written to it. Linux tells what waits in a socket, also in that of
+/// the other side, which is on this machine.
+fn wait_until_read(stream: &TcpStream) {
+    let (Ok(own), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let (own, peer) = (format!(":{:04X} ", own.port()), format!(":{:04X} ", peer.port()));
+    let waits = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, remote, queues) = (words.next()?, words.next()?, words.nth(1)?);
+        let is_it = format!("{local} ").ends_with(&peer) && format!("{remote} ").ends_with(&own);
+        is_it.then(|| !queues.ends_with(":00000000"))
+    };
+    let mut read = 0;
+    // Twice, so that whoever reads has seen that there is no more.
+    while read < 2 {
+        thread::sleep(std::time::Duration::from_millis(1));
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        read = if sockets.lines().find_map(waits) == Some(true) { 0 } else { read + 1 };
+    }
 }

@@ -64,7 +64,8 @@ impl Records {
     }
 }
 
-fn record(row: &BTreeMap<String, String>) -> Record {
+/// A row of the log, taken apart.
+pub fn record(row: &BTreeMap<String, String>) -> Record {
     let text =
         |name: &str| row.get(name).cloned().unwrap_or_else(|| panic!("the row has no {name}: {row:?}"));
     let count = |name: &str| text(name).parse().unwrap();

@@ -25,6 +25,14 @@ pub fn upstreams(config: &str) -> Vec<String> {
     table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
+/// How long an upstream may be silent, as Envoy writes durations: 60 s unless it says otherwise.
+pub fn timeout(config: &str, upstream: &str) -> String {
+    let file: toml::Table = config.parse().unwrap();
+    let timeout = file.get("upstreams").and_then(|all| all.get(upstream)?.get("timeout")?.as_str());
+    let timeout = timeout.map_or(60_000, |text| tollgate_document::duration(text).unwrap());
+    format!("{}.{:03}s", timeout / 1_000, timeout % 1_000)
+}
+
 /// The largest body a client may send: `server.body_limit`, 16 MiB unless it says otherwise.
 pub fn body_limit(config: &str) -> u64 {
     let file: toml::Table = config.parse().unwrap();

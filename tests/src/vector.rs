@@ -88,10 +88,12 @@ pub enum Runtime {
     Host,
     /// The component for Spin, over loopback.
     Spin,
+    /// The plugin in a real Envoy, over loopback.
+    Envoy,
 }
 
 fn every_driver() -> Vec<Runtime> {
-    vec![Runtime::Native, Runtime::Component, Runtime::Host, Runtime::Spin]
+    vec![Runtime::Native, Runtime::Component, Runtime::Host, Runtime::Spin, Runtime::Envoy]
 }
 
 /// Where the configuration file comes from.

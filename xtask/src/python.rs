@@ -1,5 +1,5 @@
 //! The Python that the client tests run in: a virtual environment under `target/`, with the packages that
-//! `tests/python/requirements.txt` pins by version and hash.
+//! `tests/python/requirements.txt` pins by version and hash. Envoy is one of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

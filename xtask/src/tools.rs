@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::step;
 
-/// What the policy component is built for.
-const WASM_TARGET: &str = "wasm32-wasip2";
+/// What the policy component and the modules for Envoy are built for.
+const WASM_TARGETS: [&str; 2] = ["wasm32-wasip2", "wasm32-wasip1"];
 
 /// The cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -20,7 +20,11 @@ pub const NATIVE: &[&str] = &[
     "--exclude",
     "tollgate-component",
     "--exclude",
+    "tollgate-desk",
+    "--exclude",
     "tollgate-edge",
+    "--exclude",
+    "tollgate-envoy",
     "--exclude",
     "tollgate-hostile",
     "--exclude",
@@ -29,18 +33,24 @@ pub const NATIVE: &[&str] = &[
     "tollgate-spin",
 ];
 
-/// What is built for wasm only.
-pub const WASM: &[&str] = &[
-    "--package",
-    "tollgate-component",
-    "--package",
-    "tollgate-edge",
-    "--package",
-    "tollgate-hostile",
-    "--package",
-    "tollgate-provider",
-    "--package",
-    "tollgate-spin",
+/// What is built for wasm only, by its target.
+pub const WASM: [(&str, &[&str]); 2] = [
+    (
+        "wasm32-wasip2",
+        &[
+            "--package",
+            "tollgate-component",
+            "--package",
+            "tollgate-edge",
+            "--package",
+            "tollgate-hostile",
+            "--package",
+            "tollgate-provider",
+            "--package",
+            "tollgate-spin",
+        ],
+    ),
+    ("wasm32-wasip1", &["--package", "tollgate-envoy", "--package", "tollgate-desk"]),
 ];
 
 /// The repository's root.
@@ -65,27 +75,26 @@ pub fn build(name: &str, profile: &str) -> Result<PathBuf> {
     Ok(target_dir()?.join(folder).join(name))
 }
 
-/// Makes sure that the compiler can build the policy component.
+/// Makes sure that the compiler can build for wasm.
 pub fn ensure_wasm_target() -> Result<()> {
-    if has_target() {
-        return Ok(());
-    }
-    let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", WASM_TARGET]).current_dir(root());
-    step::run(rustup).with_context(|| {
-        format!("Rust's target {WASM_TARGET} is missing and rustup could not add it; see https://rustup.rs")
-    })?;
-    if !has_target() {
-        bail!(
-            "rustup added {WASM_TARGET}, but not to the compiler in use: is another `rustc` first on your PATH?"
-        );
+    for target in WASM_TARGETS.into_iter().filter(|target| !has_target(target)) {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["target", "add", target]).current_dir(root());
+        step::run(rustup).with_context(|| {
+            format!("Rust's target {target} is missing and rustup could not add it; see https://rustup.rs")
+        })?;
+        if !has_target(target) {
+            bail!(
+                "rustup added {target}, but not to the compiler in use: is another `rustc` first on your PATH?"
+            );
+        }
     }
     Ok(())
 }
 
-fn has_target() -> bool {
+fn has_target(target: &str) -> bool {
     let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]).current_dir(root());
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(root());
     step::output(rustc).is_some_and(|folder| Path::new(folder.trim()).is_dir())
 }
 

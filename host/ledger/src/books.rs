@@ -19,7 +19,7 @@ use crate::{Charge, Claim, Entry, Fit, Hold, MOST_UNITS, Raise, Reservation, Rul
 const SWEPT: usize = 32;
 
 /// A cell is dropped this long after its end, for calls whose clock was read before.
-const GRACE_MS: u64 = 60_000;
+pub(crate) const GRACE_MS: u64 = 60_000;
 
 /// Cells and holds.
 pub struct Books<J> {
@@ -35,13 +35,16 @@ pub struct Books<J> {
 impl<J: Journal> Books<J> {
     /// Empty books.
     pub fn new(journal: J) -> Self {
-        Self {
-            cells: Shelf::new(),
-            holds: Holds::new(),
-            journal,
-            hand: AtomicUsize::new(0),
-            horizon_ms: AtomicU64::new(0),
-        }
+        Self::on(Shelf::new(), Holds::new(), journal)
+    }
+
+    /// Empty books for a few cells and holds: they are quickly made.
+    pub(crate) fn small(journal: J) -> Self {
+        Self::on(Shelf::with_tables(1), Holds::with_tables(1), journal)
+    }
+
+    fn on(cells: Shelf<Cell>, holds: Holds, journal: J) -> Self {
+        Self { cells, holds, journal, hand: AtomicUsize::new(0), horizon_ms: AtomicU64::new(0) }
     }
 
     /// Books as another process left them. The journal is told nothing.
@@ -51,14 +54,23 @@ impl<J: Journal> Books<J> {
         holds: impl IntoIterator<Item = Restored>,
     ) -> Self {
         let books = Self::new(journal);
+        books.fill(cells, holds);
+        books
+    }
+
+    /// Puts cells and open holds into books that have none of these names. The journal is told nothing.
+    pub(crate) fn fill(
+        &self,
+        cells: impl IntoIterator<Item = (String, Cell)>,
+        holds: impl IntoIterator<Item = Restored>,
+    ) {
         for (name, cell) in cells {
-            books.cells.lock([&*name].into_iter()).entry(0, || cell);
+            self.cells.lock([&*name].into_iter()).entry(0, || cell);
         }
         for Restored { entry, until_ms, lease_ms, parts } in holds {
             let id: Arc<str> = Arc::from(&*entry.request_id);
-            books.holds.of(&id).add(Held { id: Arc::clone(&id), until_ms, lease_ms, entry, parts });
+            self.holds.of(&id).add(Held { id: Arc::clone(&id), until_ms, lease_ms, entry, parts });
         }
-        books
     }
 
     /// Takes budgets that ended by then (milliseconds since the epoch) for spent, where their cells are gone: another

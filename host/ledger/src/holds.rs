@@ -48,15 +48,20 @@ impl Held {
 
 impl Holds {
     pub fn new() -> Self {
-        let tables = (0..TABLES).map(|_| Mutex::default()).collect();
+        Self::with_tables(TABLES)
+    }
+
+    /// Holds in so many tables, at least one.
+    pub fn with_tables(tables: usize) -> Self {
+        let tables = (0..tables.max(1)).map(|_| Mutex::default()).collect();
         Self { tables, hasher: Quick::new() }
     }
 
     /// The table of an id, locked.
     #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of tables")]
     pub fn of(&self, id: &str) -> MutexGuard<'_, Table> {
-        let hash = usize::try_from(self.hasher.hash_one(id).wrapping_shr(16)).unwrap_or(0);
-        locked(&self.tables[hash % TABLES])
+        let hash = usize::try_from(self.hasher.hash_one(id).wrapping_shr(16) & 0xffff_ffff).unwrap_or(0);
+        locked(&self.tables[hash.checked_rem(self.tables.len()).unwrap_or(0)])
     }
 
     /// Every table, one locked at a time.

@@ -66,6 +66,7 @@ mod journal;
 pub mod keys;
 mod memory;
 mod part;
+pub mod sheet;
 mod shelf;
 pub mod slots;
 mod snapshot;

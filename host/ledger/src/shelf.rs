@@ -45,7 +45,12 @@ struct Name<'n> {
 
 impl<T> Shelf<T> {
     pub fn new() -> Self {
-        let tables = (0..TABLES).map(|_| Mutex::new(HashTable::new())).collect();
+        Self::with_tables(TABLES)
+    }
+
+    /// A shelf of so many tables, at least one.
+    pub fn with_tables(tables: usize) -> Self {
+        let tables = (0..tables.max(1)).map(|_| Mutex::new(HashTable::new())).collect();
         Self { tables, hasher: Quick::new() }
     }
 
@@ -54,7 +59,7 @@ impl<T> Shelf<T> {
     pub fn lock<'n>(&self, names: impl Iterator<Item = &'n str>) -> Locked<'_, 'n, T> {
         let named = |name| {
             let hash = self.hasher.hash_one(name);
-            Name { name, hash, place: place(hash) }
+            Name { name, hash, place: place(hash, self.tables.len()) }
         };
         let names: SmallVec<[Name<'n>; FEW]> = names.map(named).collect();
         let mut places: SmallVec<[usize; FEW]> = names.iter().map(|name| name.place).collect();
@@ -66,7 +71,7 @@ impl<T> Shelf<T> {
 
     /// Drops what is not kept from one of the tables: the next round looks at the next one.
     pub fn sweep(&self, round: usize, mut keep: impl FnMut(&mut T) -> bool) {
-        if let Some(table) = self.tables.get(round % TABLES) {
+        if let Some(table) = round.checked_rem(self.tables.len()).and_then(|place| self.tables.get(place)) {
             let mut table = locked(table);
             table.retain(|named| keep(&mut named.entry));
             if table.len() < table.capacity().wrapping_shr(3) {
@@ -116,10 +121,11 @@ pub fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The table of a name with this hash.
-fn place(hash: u64) -> usize {
+/// The table of a name with this hash, among so many.
+fn place(hash: u64, tables: usize) -> usize {
     // The low bits choose the slot inside a table, so the table is chosen by the next ones.
-    usize::try_from(hash.wrapping_shr(16)).unwrap_or(0) % TABLES
+    let bits = usize::try_from(hash.wrapping_shr(16) & 0xffff_ffff).unwrap_or(0);
+    bits.checked_rem(tables).unwrap_or(0)
 }
 
 /// Hashes names a few times faster than the standard hasher: they are made by the server and its operator, not by

@@ -1,0 +1,296 @@
+//! Where a try passes on its way to an upstream: the target's edits are made here, and its answer is judged.
+//!
+//! An answer that is no stream of events is kept back until it is whole, so that another target can be tried
+//! instead. What is to be tried again goes back to the door as an answer that Envoy's retries understand.
+
+use std::cell::RefMut;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, LogLevel, MapType};
+use tollgate_policy::{Answer, Fault, Header, Outcome, Target};
+
+use crate::door::{AFTER, EXCHANGE};
+use crate::exchange::{self, Exchange, Shared};
+use crate::flow::Step;
+use crate::head::{self, Fields, PROTO, REQUEST_ID};
+use crate::plugin::log;
+use crate::translate;
+
+/// Names the target's upstream, for the routes to its cluster.
+const UPSTREAM: &str = "x-tollgate-upstream";
+
+/// An answer that is no stream is judged with its body up to this many bytes.
+const WHOLE_LIMIT: usize = 1 << 20;
+
+const AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
+
+/// How far a try is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Its request is on its way.
+    #[default]
+    Asking,
+    /// Its answer is kept back.
+    Gathering,
+    /// Its answer goes on to the client.
+    Relaying,
+    /// It was answered here.
+    Replied,
+}
+
+/// One try.
+#[derive(Default)]
+pub struct Attempt {
+    exchange: Option<Shared>,
+    /// Which one of its exchange.
+    number: u32,
+    phase: Phase,
+    /// Its body is to be edited.
+    edits: bool,
+    /// The head of its answer.
+    answer: Option<Head>,
+    /// Its answer came to its end, or was given here.
+    ended: bool,
+}
+
+/// The head of an answer: its status, what the policy reads of it, and what is relayed.
+struct Head {
+    status: u16,
+    read: Vec<Header>,
+    relayed: Vec<Header>,
+}
+
+impl Attempt {
+    /// The exchange, while this is its try.
+    fn mine(&self) -> Option<RefMut<'_, Exchange>> {
+        let exchange = self.exchange.as_ref()?.borrow_mut();
+        (exchange.number == self.number).then_some(exchange)
+    }
+
+    fn judge(&mut self, outcome: Outcome) -> Action {
+        let length = match &outcome {
+            Outcome::Answer(Answer { body: Some(body), .. }) => Some(body.len()),
+            _ => None,
+        };
+        let Some(step) = self.mine().map(|mut exchange| exchange.judge(outcome)) else {
+            return Action::Continue;
+        };
+        self.act(step, length)
+    }
+
+    fn act(&mut self, step: Step, length: Option<usize>) -> Action {
+        let Some(exchange) = self.exchange.clone() else { return Action::Pause };
+        let exchange = exchange.borrow();
+        match step {
+            Step::Relay(added) => {
+                if let Some(answer) = &self.answer {
+                    answer.relay(&added, &exchange.id, length);
+                }
+                self.phase = Phase::Relaying;
+                return Action::Continue;
+            }
+            Step::Again(after_ms) => {
+                let seconds = after_ms.div_ceil(1_000).to_string();
+                let _ = hostcalls::send_http_response(503, vec![(AFTER, seconds.as_str())], None);
+            }
+            Step::Reply(reply) => head::send(&reply, &exchange.id),
+            Step::Send => return Action::Continue,
+        }
+        (self.phase, self.ended) = (Phase::Replied, true);
+        Action::Pause
+    }
+
+    /// Sends the request to its target.
+    fn ask(&mut self, fields: &Fields) -> Action {
+        let Some(exchange) = self.exchange.clone() else { return Action::Pause };
+        let exchange = exchange.borrow();
+        let Some(target) = target(&exchange) else { return Action::Pause };
+        let Some(base) = exchange.gate.settings.upstreams.get(&target.upstream) else { return Action::Pause };
+        let path = format!("{}{}", base.prefix, target.path);
+        let forwarded = fields.readable(exchange.gate.policy.forward_headers);
+        let mut headers = vec![
+            (":method", "POST"),
+            (":scheme", fields.text(":scheme").unwrap_or("http")),
+            (PROTO, fields.text(PROTO).unwrap_or("http")),
+            (":authority", base.authority.as_str()),
+            (":path", path.as_str()),
+            ("content-type", "application/json"),
+            ("user-agent", AGENT),
+            (REQUEST_ID, exchange.id.as_str()),
+            (UPSTREAM, target.upstream.as_str()),
+            ("x-envoy-upstream-rq-timeout-ms", "0"),
+        ];
+        headers.extend(forwarded.iter().map(|header| (header.name.as_str(), header.value.as_str())));
+        self.edits = !target.edits.is_empty();
+        if !self.edits {
+            headers.extend(fields.text("content-length").map(|length| ("content-length", length)));
+        }
+        head::replace(MapType::HttpRequestHeaders, &headers);
+        if self.edits { Action::Pause } else { Action::Continue }
+    }
+
+    fn pass_on(&mut self, size: usize, is_last: bool) -> Action {
+        let bytes = self.get_http_response_body(0, size).unwrap_or_default();
+        let Some(exchange) = self.exchange.clone() else { return Action::Continue };
+        let mut exchange = exchange.borrow_mut();
+        if let Some(instead) = exchange.pass_on(&bytes, is_last) {
+            self.set_http_response_body(0, size, &instead);
+        }
+        if exchange.failed {
+            // The client must see that this is not the end.
+            let _ = hostcalls::reset_http_response();
+        }
+        Action::Continue
+    }
+}
+
+impl Context for Attempt {}
+
+impl HttpContext for Attempt {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let fields = Fields::of(MapType::HttpRequestHeaders);
+        self.exchange = fields.text(EXCHANGE).and_then(exchange::find);
+        let Some(exchange) = self.exchange.clone() else {
+            // Its client may have left. If it is so for all, the two places of the plugin are not in one VM.
+            log(LogLevel::Warn, "a try without an exchange: do both places of the plugin share one VM?");
+            self.phase = Phase::Replied;
+            let _ = hostcalls::send_http_response(500, Vec::new(), None);
+            return Action::Pause;
+        };
+        let step = exchange.borrow_mut().next_try();
+        self.number = exchange.borrow().number;
+        match step {
+            Step::Send => self.ask(&fields),
+            step => self.act(step, None),
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, is_last: bool) -> Action {
+        if self.phase == Phase::Replied || self.edits && !is_last {
+            return Action::Pause;
+        }
+        if !self.edits {
+            return Action::Continue;
+        }
+        self.edits = false;
+        let body = self.get_http_request_body(0, size).unwrap_or_default();
+        let edited = self.mine().and_then(|exchange| translate::edited(&body, &target(&exchange)?.edits));
+        match edited {
+            Some(edited) => {
+                self.set_http_request_header("content-length", Some(&edited.len().to_string()));
+                self.set_http_request_body(0, size, &edited);
+                Action::Continue
+            }
+            None => {
+                log(LogLevel::Error, "the policy's edits do not fit the body");
+                self.judge(Outcome::Fault(Fault::Malformed))
+            }
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, is_last: bool) -> Action {
+        if self.phase != Phase::Asking {
+            return Action::Continue;
+        }
+        self.ended = is_last;
+        // Envoy's own answer: there is none of the upstream.
+        if head::property(&["response", "code_details"]).is_none_or(|details| details != b"via_upstream") {
+            return self.judge(Outcome::Fault(fault()));
+        }
+        let fields = Fields::of(MapType::HttpResponseHeaders);
+        let Some(exchange) = self.exchange.clone() else { return Action::Continue };
+        let policy = &exchange.borrow().gate.clone().policy;
+        let head = Head {
+            status: fields.text(":status").and_then(|status| status.parse().ok()).unwrap_or(0),
+            read: fields.readable(policy.answer_headers),
+            relayed: fields.readable(policy.relay_headers),
+        };
+        let is_stream = is_event_stream(fields.text("content-type").unwrap_or_default());
+        let body = (is_last && !is_stream).then(Vec::new);
+        let answer = head.answer(body);
+        self.answer = Some(head);
+        if is_last || is_stream {
+            return self.judge(Outcome::Answer(answer));
+        }
+        self.phase = Phase::Gathering;
+        Action::Pause
+    }
+
+    fn on_http_response_body(&mut self, size: usize, is_last: bool) -> Action {
+        self.ended |= is_last;
+        match self.phase {
+            Phase::Relaying => return self.pass_on(size, is_last),
+            Phase::Gathering => {}
+            Phase::Asking | Phase::Replied => return Action::Continue,
+        }
+        let is_long = size > WHOLE_LIMIT;
+        if !is_last && !is_long {
+            return Action::Pause;
+        }
+        let Some(answer) = self.answer.as_ref().map(|head| {
+            let body = (!is_long).then(|| self.get_http_response_body(0, size).unwrap_or_default());
+            head.answer(body)
+        }) else {
+            return Action::Continue;
+        };
+        let action = self.judge(Outcome::Answer(answer));
+        if self.phase == Phase::Relaying { self.pass_on(size, is_last) } else { action }
+    }
+
+    fn on_log(&mut self) {
+        if self.ended {
+            return;
+        }
+        let fault = match fault() {
+            // To Envoy an answer that ends too early is malformed.
+            Fault::Malformed if self.answer.is_some() => Fault::Closed,
+            fault => fault,
+        };
+        if let Some(mut exchange) = self.mine() {
+            exchange.fault = Some(fault);
+        }
+    }
+}
+
+impl Head {
+    fn answer(&self, body: Option<Vec<u8>>) -> Answer {
+        Answer { status: self.status, headers: self.read.clone(), body }
+    }
+
+    /// Makes this the head of the answer, with what the policy adds.
+    fn relay(&self, added: &[Header], id: &str, length: Option<usize>) {
+        let (status, length) = (self.status.to_string(), length.map(|length| length.to_string()));
+        let mut headers = vec![(":status", status.as_str())];
+        let fields = self.relayed.iter().chain(added);
+        headers.extend(fields.map(|header| (header.name.as_str(), header.value.as_str())));
+        headers.push((REQUEST_ID, id));
+        headers.extend(length.as_deref().map(|length| ("content-length", length)));
+        head::replace(MapType::HttpResponseHeaders, &headers);
+    }
+}
+
+fn target(exchange: &Exchange) -> Option<&Target> {
+    exchange.targets.get(usize::try_from(exchange.target).ok()?)
+}
+
+fn is_event_stream(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+/// Why the upstream gave no answer, by Envoy's response flags.
+fn fault() -> Fault {
+    /// Request and stream timeouts: UT, SI, UMSDR, DT.
+    const TIMEOUT: u64 = 0x4 | 0x1_0000 | 0x8_0000 | 0x40_0000;
+    /// No connection: LH, UH, UF, UO, NR, NC, DF.
+    const CONNECT: u64 = 0x1 | 0x2 | 0x20 | 0x80 | 0x100 | 0x100_0000 | 0x400_0000;
+    /// What came was not HTTP: UPE.
+    const MALFORMED: u64 = 0x80_0000;
+    match head::flags() {
+        flags if flags & TIMEOUT != 0 => Fault::Timeout,
+        flags if flags & MALFORMED != 0 => Fault::Malformed,
+        flags if flags & CONNECT != 0 => Fault::Connect,
+        _ => Fault::Closed,
+    }
+}

@@ -1,0 +1,169 @@
+//! Where a client's request comes in: who calls, what it may do, what is held for it; and in the end its settlement.
+//!
+//! What is let in goes on to the internal listener, through which Envoy sends it as often as the policy says.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
+use tollgate_policy::{Ending, Failure, Fault, Outcome};
+
+use crate::exchange::{Exchange, Shared, Stage, Stop};
+use crate::flow::Step;
+use crate::gate::Gate;
+use crate::head::{self, Fields, PROTO, REQUEST_ID};
+
+/// Names the exchange of a request to the internal listener. Clients cannot reach that.
+pub const EXCHANGE: &str = "x-tollgate-exchange";
+
+/// On an answer of the internal listener: Envoy is to try again, after so many seconds.
+pub const AFTER: &str = "x-tollgate-after";
+
+/// More than the policy ever tries: how often is its decision.
+const MOST_RETRIES: &str = "255";
+
+/// Envoy's flag for a client that left (`%RESPONSE_FLAGS%` DC).
+const CLIENT_LEFT: u64 = 0x4000;
+
+/// The door's side of one request.
+pub struct Door {
+    exchange: Shared,
+    fields: Option<Fields>,
+    /// It was answered here; that answer passes by here too, and is not metered.
+    replied: bool,
+    /// All of the answer went by.
+    complete: bool,
+}
+
+impl Door {
+    /// For the next request.
+    pub fn new(gate: Rc<Gate>) -> Self {
+        let exchange = Rc::new(RefCell::new(Exchange::begin(gate)));
+        Self { exchange, fields: None, replied: false, complete: false }
+    }
+
+    fn stop(&mut self, stop: Stop) -> Action {
+        let mut exchange = self.exchange.borrow_mut();
+        let reply = exchange.words(stop);
+        self.replied = true;
+        head::send(&reply, &exchange.id);
+        Action::Pause
+    }
+
+    /// The whole request is here.
+    fn admit(&mut self, body: &[u8]) -> Action {
+        let admitted = self.exchange.borrow_mut().admit(body);
+        if let Err(stop) = admitted {
+            return self.stop(stop);
+        }
+        Exchange::share(&self.exchange);
+        self.send_on();
+        Action::Continue
+    }
+
+    /// What goes on: only the headers that the policy lets through, and what tells Envoy how to try.
+    fn send_on(&self) {
+        let (exchange, Some(fields)) = (self.exchange.borrow(), &self.fields) else { return };
+        let forwarded = fields.readable(exchange.gate.policy.forward_headers);
+        let kept = [":method", ":scheme", ":authority", ":path", PROTO, "content-length"];
+        let mut headers: Vec<(&str, &str)> =
+            kept.into_iter().filter_map(|name| Some((name, fields.text(name)?))).collect();
+        headers.extend(forwarded.iter().map(|header| (header.name.as_str(), header.value.as_str())));
+        headers.extend([
+            (EXCHANGE, exchange.id.as_str()),
+            (REQUEST_ID, exchange.id.as_str()),
+            // A try that was cut off before it had an answer comes again too: the policy judges it then.
+            ("x-envoy-retry-on", "retriable-headers,reset,connect-failure"),
+            ("x-envoy-retriable-header-names", AFTER),
+            ("x-envoy-max-retries", MOST_RETRIES),
+            // How long an upstream may be silent is watched where it is asked; a stream may be long.
+            ("x-envoy-upstream-rq-timeout-ms", "0"),
+        ]);
+        head::replace(MapType::HttpRequestHeaders, &headers);
+    }
+}
+
+impl Context for Door {}
+
+impl HttpContext for Door {
+    fn on_http_request_headers(&mut self, _: usize, is_last: bool) -> Action {
+        let fields = Fields::of(MapType::HttpRequestHeaders);
+        let identified = self.exchange.borrow_mut().identify(&fields);
+        self.fields = Some(fields);
+        match identified {
+            Err(stop) => self.stop(stop),
+            Ok(()) if is_last => self.admit(&[]),
+            Ok(()) => Action::Pause,
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, is_last: bool) -> Action {
+        if self.replied {
+            return Action::Pause;
+        }
+        let limit = self.exchange.borrow().gate.settings.body_limit;
+        if u64::try_from(size).is_ok_and(|size| size > limit) {
+            return self.stop(Stop::Failure(Failure::BodyTooLarge(limit)));
+        }
+        if !is_last {
+            return Action::Pause;
+        }
+        let body = self.get_http_request_body(0, size).unwrap_or_default();
+        self.admit(&body)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, is_last: bool) -> Action {
+        if self.replied {
+            return Action::Continue;
+        }
+        let fields = Fields::of(MapType::HttpResponseHeaders);
+        let mut exchange = self.exchange.borrow_mut();
+        if exchange.stage != Stage::Decided || fields.text(AFTER).is_some() {
+            // Envoy answers by itself: no try came to an end that was judged.
+            let step = match exchange.stage {
+                Stage::Sent => {
+                    let fault = exchange.fault.take().unwrap_or(Fault::Closed);
+                    exchange.judge(Outcome::Fault(fault))
+                }
+                Stage::Next | Stage::Decided => Step::Send,
+            };
+            let reply = match step {
+                Step::Reply(reply) => reply,
+                Step::Send | Step::Again(_) | Step::Relay(_) => exchange
+                    .words(Stop::Failure(Failure::Unavailable("Envoy has no room for the request.".into()))),
+            };
+            self.replied = true;
+            head::send(&reply, &exchange.id);
+            return Action::Pause;
+        }
+        exchange.status = fields.text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        self.complete = is_last;
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, _: usize, is_last: bool) -> Action {
+        if !self.replied {
+            self.exchange.borrow_mut().first_byte();
+        }
+        self.complete |= is_last;
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        let mut exchange = self.exchange.borrow_mut();
+        let ending = if exchange.failed {
+            Ending::PolicyFailed
+        } else if !exchange.dispatched {
+            Ending::Undispatched
+        } else if self.complete || self.replied || exchange.stopped {
+            Ending::Completed
+        } else if head::flags() & CLIENT_LEFT != 0 {
+            Ending::ClientLeft
+        } else {
+            exchange.broke();
+            Ending::UpstreamBroke
+        };
+        exchange.finish(ending);
+    }
+}

@@ -1,0 +1,300 @@
+//! One exchange, as every place of the plugin in one worker knows it: the walk of `wit/policy.wit` as plain calls.
+//!
+//! It asks the policy, keeps the ticket, holds and settles. Whatever happens on the way, [`Exchange::finish`] acts
+//! exactly once, when Envoy logs the client's request; what a lost VM cannot settle is closed by its lease.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use proxy_wasm::types::LogLevel;
+use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome as Ended, Reservation};
+use tollgate_policy::{
+    Admission, BadTicket, Ending, Failure, Fault, Head, Identity, Limited, Reply, Settlement, Standing,
+    Surroundings, Target,
+};
+
+use crate::breakers::Passed;
+use crate::gate::Gate;
+use crate::head::{self, Fields};
+use crate::plugin::log;
+use crate::{chance, ledger, record, translate};
+
+/// An exchange that several contexts know.
+pub type Shared = Rc<RefCell<Exchange>>;
+
+thread_local! {
+    /// Those that were admitted and are not over, by their ids. A try finds its exchange here: it runs in the same
+    /// worker, because an internal listener serves the worker that asks it.
+    static UNDER_WAY: RefCell<BTreeMap<String, Shared>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// The exchange of this id.
+pub fn find(id: &str) -> Option<Shared> {
+    UNDER_WAY.with_borrow(|all| all.get(id).cloned())
+}
+
+/// Moves the leases of the exchanges under way, long before they end.
+pub fn renew(now: u64) {
+    let all: Vec<Shared> = UNDER_WAY.with_borrow(|all| all.values().cloned().collect());
+    for exchange in all {
+        if let Ok(mut exchange) = exchange.try_borrow_mut() {
+            exchange.renew(now);
+        }
+    }
+}
+
+/// Why the walk ends before anything is sent.
+pub enum Stop {
+    /// The policy answers itself.
+    Reply(Reply),
+    /// Something only the shell can see; the policy words it.
+    Failure(Failure),
+    /// The policy gave no answer.
+    Broken,
+}
+
+impl From<BadTicket> for Stop {
+    fn from(_: BadTicket) -> Self {
+        Self::Broken
+    }
+}
+
+/// How far the tries have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The target is to be tried.
+    Next,
+    /// It was sent to, and what came of it is not judged yet.
+    Sent,
+    /// An answer is relayed, or was replied.
+    Decided,
+}
+
+/// What one worker knows of one exchange.
+pub struct Exchange {
+    pub gate: Rc<Gate>,
+    pub id: String,
+    /// The policy's memory; empty before `identify`.
+    pub ticket: Vec<u8>,
+    pub held: Option<Held>,
+    pub targets: Vec<Target>,
+    pub standings: Vec<Standing>,
+    pub stage: Stage,
+    /// The place of the target that is tried.
+    pub target: u32,
+    /// Tries that sent something.
+    pub number: u32,
+    /// Whether any of them reached an upstream.
+    pub dispatched: bool,
+    /// The same before the try under way.
+    pub dispatched_before: bool,
+    pub sent_at_ms: u64,
+    /// Whose breaker let the try under way pass.
+    pub passed: Option<Passed>,
+    /// Why the try under way ended without an answer.
+    pub fault: Option<Fault>,
+    /// Whether the answer's body goes through the policy.
+    pub inspect: bool,
+    /// The policy has ended the answer: what still comes from the upstream is dropped.
+    pub stopped: bool,
+    /// The policy gave no answer.
+    pub failed: bool,
+    /// The status the client gets.
+    pub status: u16,
+    pub first_byte_ms: Option<u64>,
+    started_ms: u64,
+    finished: bool,
+}
+
+/// Claims that were granted and are not settled yet.
+pub struct Held {
+    /// The row of the exchange as it stands if nobody settles it.
+    pub opening: Arc<Entry>,
+    pub claims: Vec<Claim>,
+    renewed_ms: u64,
+}
+
+impl Exchange {
+    /// A request has come.
+    pub fn begin(gate: Rc<Gate>) -> Self {
+        Self {
+            gate,
+            id: chance::id(),
+            ticket: Vec::new(),
+            held: None,
+            targets: Vec::new(),
+            standings: Vec::new(),
+            stage: Stage::Next,
+            target: 0,
+            number: 0,
+            dispatched: false,
+            dispatched_before: false,
+            sent_at_ms: 0,
+            passed: None,
+            fault: None,
+            inspect: false,
+            stopped: false,
+            failed: false,
+            status: 0,
+            first_byte_ms: None,
+            started_ms: head::now(),
+            finished: false,
+        }
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// Why the request ends here.
+    pub fn identify(&mut self, fields: &Fields) -> Result<(), Stop> {
+        let gate = Rc::clone(&self.gate);
+        let headers = fields.strictly(&gate.policy.request_headers).map_err(|name| {
+            Stop::Failure(Failure::Malformed(format!(
+                "the header {name} has bytes that are not visible ASCII"
+            )))
+        })?;
+        let pseudo = |name| fields.text(name).unwrap_or_default().to_owned();
+        let head =
+            Head { request_id: self.id.clone(), method: pseudo(":method"), path: pseudo(":path"), headers };
+        match gate.policy.gateway.identify(&head) {
+            Identity::Reply(reply) => Err(Stop::Reply(reply)),
+            Identity::Caller(caller) => {
+                self.ticket = caller.ticket;
+                // There is no store of keys in Envoy: who is not in the configuration is nobody.
+                if caller.configured { Ok(()) } else { Err(Stop::Failure(Failure::UnknownKey)) }
+            }
+        }
+    }
+
+    /// What the request may do, and what is held for it. INVARIANT (never over-admit): nothing is sent before.
+    ///
+    /// # Errors
+    /// See [`Exchange::identify`].
+    pub fn admit(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let gate = Rc::clone(&self.gate);
+        let now = head::now();
+        let latencies = gate.policy.wants_latencies.then(|| gate.lately.borrow().latencies());
+        let around =
+            Surroundings { now_ms: now, random: chance::bits(), latencies: latencies.unwrap_or_default() };
+        let admitted = match gate.policy.gateway.admit(&self.ticket, None, body, &around)? {
+            Admission::Reply(reply) => return Err(Stop::Reply(reply)),
+            Admission::Admitted(admitted) => admitted,
+        };
+        self.ticket = admitted.ticket;
+        self.targets = admitted.targets;
+        let opening = Arc::new(translate::entry(&self.id, now, admitted.usage));
+        let claims: Vec<Claim> = admitted.claims.iter().map(translate::claim).collect();
+        let hold = Hold { entry: &opening, claims: &claims, lease_ms: gate.settings.lease_ms };
+        match ledger::reserve(hold, now) {
+            Ok(Reservation::Granted { standings, .. }) => {
+                self.standings = standings.iter().map(translate::standing).collect();
+                self.held = Some(Held { opening, claims, renewed_ms: now });
+                Ok(())
+            }
+            Ok(Reservation::Limited { claim, retry_after_ms, standings }) => {
+                let standings = standings.iter().map(translate::standing).collect();
+                let claim = u32::try_from(claim).unwrap_or(u32::MAX);
+                Err(Stop::Failure(Failure::Limited(Limited { claim, retry_after_ms, standings })))
+            }
+            Err(cause) => {
+                log(LogLevel::Error, &format!("{}: the ledger did not answer: {cause}", self.id));
+                Err(Stop::Failure(Failure::LedgerUnavailable))
+            }
+        }
+    }
+
+    /// The policy's words for why the request ends.
+    pub fn words(&mut self, stop: Stop) -> Reply {
+        let policy = &self.gate.policy.gateway;
+        let reply = match stop {
+            Stop::Reply(reply) => Ok(reply),
+            Stop::Failure(failure) => {
+                let ticket = (!self.ticket.is_empty()).then_some(&*self.ticket);
+                policy.refuse(ticket, &failure)
+            }
+            Stop::Broken => Err(BadTicket),
+        };
+        let reply = reply.unwrap_or_else(|BadTicket| {
+            self.failed = true;
+            log(LogLevel::Error, &format!("{}: the policy gave no answer", self.id));
+            let internal = policy.refuse(None, &Failure::Internal(self.id.clone()));
+            internal.unwrap_or(Reply { status: 500, headers: Vec::new(), body: Vec::new() })
+        });
+        self.stage = Stage::Decided;
+        self.status = reply.status;
+        reply
+    }
+
+    /// Lets tries find the exchange.
+    pub fn share(exchange: &Shared) {
+        let id = exchange.borrow().id.clone();
+        UNDER_WAY.with_borrow_mut(|all| drop(all.insert(id, Rc::clone(exchange))));
+    }
+
+    fn renew(&mut self, now: u64) {
+        let lease_ms = self.gate.settings.lease_ms;
+        let Some(held) = &mut self.held else { return };
+        if now.abs_diff(held.renewed_ms) < lease_ms / 3 {
+            return;
+        }
+        held.renewed_ms = now;
+        if let Err(cause) = ledger::renew(&held.opening, lease_ms, now) {
+            log(LogLevel::Error, &format!("{}: a lease was not moved: {cause}", self.id));
+        }
+    }
+
+    /// Closes the exchange: settles what is held, writes the row. INVARIANT (settle once): only the first call does
+    /// anything.
+    pub fn finish(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        UNDER_WAY.with_borrow_mut(|all| drop(all.remove(&self.id)));
+        let now = head::now();
+        if let Some(passed) = self.passed.take() {
+            // It was cancelled, and tells nothing.
+            passed.tell(tollgate_ledger::breaker::Health::Unknown, now);
+        }
+        match self.held.take() {
+            Some(held) => self.settle(&held, ending, now),
+            None => record::refused(&self.id, self.status),
+        }
+    }
+
+    fn settle(&self, held: &Held, ending: Ending, now: u64) {
+        let settled = self.gate.policy.gateway.settle(&self.ticket, ending);
+        let settled = settled.ok().filter(|settlement| settlement.amounts.len() == held.claims.len());
+        let amounts;
+        let (entry, charge) = match settled {
+            Some(Settlement { amounts: real, usage }) => {
+                amounts = real;
+                let entry = translate::entry(&self.id, held.opening.at_ms, usage);
+                (Entry { outcome: translate::outcome(ending), ..entry }, Charge::Amounts(&amounts))
+            }
+            None => {
+                log(LogLevel::Error, &format!("{}: the policy did not settle", self.id));
+                // What was held is charged once anything was sent, for nobody can say what it was.
+                let charge = if self.dispatched { Charge::Held } else { Charge::Nothing };
+                (Entry { outcome: Ended::PolicyFailed, ..Entry::clone(&held.opening) }, charge)
+            }
+        };
+        let entry = Arc::new(Entry {
+            status: self.status,
+            duration_ms: now.saturating_sub(self.started_ms),
+            first_byte_ms: self.first_byte_ms,
+            ..entry
+        });
+        match ledger::settle(&entry, charge, now) {
+            Ok((_, closed)) => closed.iter().for_each(|row| record::row(row)),
+            Err(cause) => log(LogLevel::Error, &format!("{}: not settled: {cause}", self.id)),
+        }
+    }
+
+    /// Notes that bytes of the answer went to the client.
+    pub fn first_byte(&mut self) {
+        let since = head::now().saturating_sub(self.started_ms);
+        self.first_byte_ms.get_or_insert(since);
+    }
+}
