@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 include!("../guest/build_guest.rs");
 
 /// What they are made of.
-const WATCHED: [&str; 19] = [
+const WATCHED: [&str; 21] = [
     "clock/clock.rs",
     "hostile/src",
     "hostile/Cargo.toml",
@@ -20,6 +20,7 @@ const WATCHED: [&str; 19] = [
     "../guest/build_guest.rs",
     "../guest/edge",
     "../guest/envoy",
+    "../guest/portable",
     "../guest/provider",
     "../guest/settings",
     "../guest/simulated",
@@ -28,6 +29,7 @@ const WATCHED: [&str; 19] = [
     "../guest/policy/build.rs",
     "../guest/document/src",
     "../host/ledger/src",
+    "../host/ledger/remote/src",
     "../host/ledger/stepwise/src",
     "../prices",
 ];
@@ -43,7 +45,12 @@ fn main() -> Result<()> {
     let component = build_guest(&tests, "tollgate-hostile", &target.join("hostile"))?;
     fs::copy(&component, out.join("hostile.wasm"))
         .with_context(|| format!("copy {}", component.display()))?;
-    for (package, name) in [("tollgate-spin", "spin.wasm"), ("tollgate-provider", "provider.wasm")] {
+    let components = [
+        ("tollgate-spin", "spin.wasm"),
+        ("tollgate-portable", "portable.wasm"),
+        ("tollgate-provider", "provider.wasm"),
+    ];
+    for (package, name) in components {
         let component = build_guest(&tests, package, &target.join("guest"))?;
         fs::copy(&component, out.join(name)).with_context(|| format!("copy {}", component.display()))?;
     }

@@ -45,7 +45,14 @@ pub async fn open(
                 Err(cause) => Err(NotOpened(cause.to_string())),
             }
         }
+        LedgerSettings::Remote { .. } => Err(elsewhere()),
     }
+}
+
+fn elsewhere() -> NotOpened {
+    NotOpened(
+        "the configuration keeps the ledger with another server, which has the keys and the rows too".into(),
+    )
 }
 
 /// Keys and rows of a store, for tools beside a running server.
@@ -80,6 +87,7 @@ pub async fn beside(settings: &LedgerSettings, secrets: &Secrets) -> Result<Besi
             let store = Arc::new(opened.map_err(|cause| NotOpened(cause.to_string()))?);
             Ok(Beside { keys: Arc::clone(&store) as _, charges: store })
         }
+        LedgerSettings::Remote { .. } => Err(elsewhere()),
     }
 }
 

@@ -1,8 +1,9 @@
 """README's commands are run, in its order, as a reader would: what it shows is what happens.
 
 Blocks marked `sh`, `python`, `toml` and `sql` are used; `sh not-run` are commands that build for release or run these
-very tests. Two liberties are taken: servers listen on free ports instead of 8080 and 8081, and commands run in a folder
-of their own, which has the examples and a `tollgate.toml` that a server beside them serves."""
+very tests, and `toml not-run` is for another shell. Two liberties are taken: servers listen on free ports instead of 8080
+and 8081, and commands run in a folder of their own, which has the examples and a `tollgate.toml` that a server beside
+them serves."""
 
 import os
 import re

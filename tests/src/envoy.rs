@@ -93,15 +93,8 @@ impl Driver for Envoy {
         }
     }
 
-    /// What there is not in Envoy, all of it.
     fn has(&self, vector: &Vector) -> bool {
-        // Keys that are made at run time: there is no store of them.
-        let store = !vector.stored.is_empty();
-        // A ledger that cannot be asked: shared data always can.
-        let outage = vector.ledger_unavailable.is_some();
-        // Random bits that a test chooses: the plugin takes the system's. Waits are compared all the same.
-        let weights = vector.request.is_some() && vector.config.text().contains("weight =");
-        !(store || outage || weights)
+        lacks(vector).is_none()
     }
 
     /// What Envoy does otherwise than the walk says, all of it. What is not here must be equal, to the byte.
@@ -125,6 +118,21 @@ impl Driver for Envoy {
             client.cut = expected_client.cut;
         }
     }
+}
+
+/// What a vector is about and there is not in Envoy, all of it.
+pub fn lacks(vector: &Vector) -> Option<&'static str> {
+    if !vector.stored.is_empty() {
+        return Some("a store of keys: those that are made at run time are nowhere");
+    }
+    if vector.ledger_unavailable.is_some() {
+        return Some("a ledger that cannot be asked: shared data always can");
+    }
+    if vector.request.is_some() && vector.config.text().contains("weight =") {
+        // Other random bits only show in waits, which are compared all the same.
+        return Some("random bits that a test chooses: the plugin takes the system's");
+    }
+    None
 }
 
 /// The row of the exchange, once it is written. There must be only one.

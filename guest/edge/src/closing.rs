@@ -68,9 +68,20 @@ impl<P: Platform> Exchange<P> {
         Ok(Box::pin(async move {
             let (lease_ms, now) = (shell.generation.lease_ms(), shell.clock.now_ms());
             let hold = Hold { entry: &entry, claims: &claims, lease_ms };
-            // INVARIANT (fail closed on money): what nobody knows to be held is not held.
-            let granted = matches!(shell.ledger.raise(hold, now).await, Ok(Raise::Granted { .. }));
-            granted.then_some(entry)
+            match shell.ledger.raise(hold, now).await {
+                Ok(Raise::Granted { .. }) => Some(entry),
+                // A hold whose lease has passed is charged as it was.
+                Ok(Raise::Limited { .. } | Raise::Gone) => None,
+                // INVARIANT (fail closed on money): what nobody knows to be held is not held.
+                Err(cause) => {
+                    let line = serde_json::json!({
+                        "level": "error", "message": "the ledger did not hold more for a stream",
+                        "request_id": entry.request_id, "cause": cause.to_string(),
+                    });
+                    shell.clock.note(&line.to_string());
+                    None
+                }
+            }
         }))
     }
 

@@ -5,8 +5,9 @@ use std::fmt;
 
 use http::HeaderName;
 use tollgate_document::Problem;
-use tollgate_settings::{LedgerSettings, SHELL_TABLES};
+use tollgate_settings::SHELL_TABLES;
 
+use crate::platform::Platform;
 use crate::upstream::Upstream;
 use crate::wit;
 
@@ -71,12 +72,12 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    pub(crate) fn load(
+    pub(crate) fn load<P: Platform>(
         text: &str,
         catalogue: Option<&str>,
         variables: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, NotLoaded> {
-        let shell = read(text);
+        let shell = read_for::<P>(text);
         let names = match &shell {
             Ok(config) => config.upstreams.keys().cloned().collect(),
             // The policy's problems are worth hearing although the shell has its own.
@@ -144,16 +145,19 @@ impl Generation {
 }
 
 fn read(text: &str) -> Result<Config, Vec<Problem>> {
-    let config = Config::read(text, &|file| match file {
+    Config::read(text, &|file| match file {
         None => Ok(()),
         Some(_) => Err("cannot be chosen here: the platform decides whom to trust".to_owned()),
+    })
+}
+
+/// Reads a configuration for a platform. Budgets that are counted in two places are no budgets: where it cannot keep
+/// the books as the file says, it keeps none.
+fn read_for<P: Platform>(text: &str) -> Result<Config, Vec<Problem>> {
+    let config = read(text)?;
+    P::keeps(&config.ledger).map_err(|message| {
+        vec![Problem { at: "ledger.store".into(), line: None, message: message.to_owned() }]
     })?;
-    // Budgets that are counted in two places are no budgets.
-    if let LedgerSettings::Redis { .. } = config.ledger {
-        let message =
-            "this shell keeps its books with its platform; Redis is for `tollgate serve`".to_owned();
-        return Err(vec![Problem { at: "ledger.store".into(), line: None, message }]);
-    }
     Ok(config)
 }
 

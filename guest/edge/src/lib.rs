@@ -21,11 +21,12 @@ mod reply;
 mod shell;
 mod translate;
 mod upstream;
+pub mod wasi;
 
 pub use body::Body;
 pub use exchange::serve;
 pub use generation::{NotLoaded, VariableNames, price_list};
-pub use platform::{Cause, Client, Clock, Ledger, Platform, Timeouts};
+pub use platform::{Client, Clock, Ledger, Platform, Timeouts};
 pub use relay::Cut;
 pub use shell::Shell;
 pub use tollgate_document::Problem;

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found};
 use tollgate_ledger::{Charged, Entry, Hold, Raise, Reservation, Unavailable};
+use tollgate_settings::LedgerSettings;
 
 use crate::Fault;
 
@@ -23,6 +24,12 @@ pub trait Platform: Sized + 'static {
     type Ledger: Ledger;
     /// What time it is.
     type Clock: Clock;
+
+    /// Whether this platform can keep the books where `[ledger]` says.
+    ///
+    /// # Errors
+    /// Why it cannot, for whoever wrote the file.
+    fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str>;
 }
 
 /// Sends requests to upstreams.
@@ -104,7 +111,7 @@ pub trait Clock: 'static {
 
 /// Why the walk of an exchange went wrong by the policy's fault, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cause(pub(crate) &'static str);
+pub(crate) struct Cause(pub &'static str);
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -36,7 +36,7 @@ impl<P: Platform> Shell<P> {
         variables: &dyn Fn(&str) -> Option<String>,
         (client, ledger, clock): (P::Client, P::Ledger, P::Clock),
     ) -> Result<Rc<Self>, NotLoaded> {
-        let generation = Generation::load(config, catalogue, variables)?;
+        let generation = Generation::load::<P>(config, catalogue, variables)?;
         let instance = clock.random();
         Ok(Rc::new(Self {
             client,

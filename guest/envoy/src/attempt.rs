@@ -102,7 +102,7 @@ impl Attempt {
     }
 
     /// Sends the request to its target.
-    fn ask(&mut self, fields: &Fields) -> Action {
+    fn ask(&mut self, fields: &Fields, is_last: bool) -> Action {
         let Some(exchange) = self.exchange.clone() else { return Action::Pause };
         let exchange = exchange.borrow();
         let Some(target) = target(&exchange) else { return Action::Pause };
@@ -127,7 +127,8 @@ impl Attempt {
             headers.extend(fields.text("content-length").map(|length| ("content-length", length)));
         }
         head::replace(MapType::HttpRequestHeaders, &headers);
-        if self.edits { Action::Pause } else { Action::Continue }
+        // With its body, so that both go out at once.
+        if is_last { Action::Continue } else { Action::Pause }
     }
 
     fn pass_on(&mut self, size: usize, is_last: bool) -> Action {
@@ -148,7 +149,7 @@ impl Attempt {
 impl Context for Attempt {}
 
 impl HttpContext for Attempt {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, is_last: bool) -> Action {
         let fields = Fields::of(MapType::HttpRequestHeaders);
         self.exchange = fields.text(EXCHANGE).and_then(exchange::find);
         let Some(exchange) = self.exchange.clone() else {
@@ -161,13 +162,13 @@ impl HttpContext for Attempt {
         let step = exchange.borrow_mut().next_try();
         self.number = exchange.borrow().number;
         match step {
-            Step::Send => self.ask(&fields),
+            Step::Send => self.ask(&fields, is_last),
             step => self.act(step, None),
         }
     }
 
     fn on_http_request_body(&mut self, size: usize, is_last: bool) -> Action {
-        if self.phase == Phase::Replied || self.edits && !is_last {
+        if self.phase == Phase::Replied || !is_last {
             return Action::Pause;
         }
         if !self.edits {

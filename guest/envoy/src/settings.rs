@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tollgate_document::{Problem, Problems, Section, duration, parse};
 
 /// The tables that shells read themselves.
-pub const TABLES: [&str; 4] = ["server", "upstreams", "ledger", "admin"];
+pub const TABLES: [&str; 5] = ["server", "upstreams", "ledger", "ledger_api", "admin"];
 
 /// What the shell reads.
 #[derive(Debug)]

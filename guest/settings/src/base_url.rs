@@ -1,6 +1,7 @@
 //! Where an upstream is.
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use tollgate_document::{Node, Problems};
 
 /// Where an upstream is: everything before the path that a target adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,11 @@ impl BaseUrl {
         }
         let prefix = path.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
         Ok(Self { scheme, authority, prefix })
+    }
+
+    /// The same from a configuration file.
+    pub(crate) fn read(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<Self> {
+        Self::parse(node.text(problems)?).map_err(|what| node.wrong(problems, what)).ok()
     }
 
     /// `http` or `https`.

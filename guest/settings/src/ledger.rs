@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tollgate_document::{Node, Problems, Section};
 
+use crate::base_url::BaseUrl;
 use crate::value::{time, variable};
 
 /// Where the books are kept.
@@ -32,6 +33,15 @@ pub enum LedgerSettings {
         /// About how many rows of the books Redis keeps.
         rows_kept: u64,
     },
+    /// With a server that has `[ledger_api]`: for shells without a store of their own.
+    Remote {
+        /// Where that server listens for shells: `https://ledger.example:8082`.
+        url: BaseUrl,
+        /// The variable that holds the credential of shells.
+        token_env: String,
+        /// How long it may take to answer, before it is taken for down.
+        timeout: Duration,
+    },
 }
 
 impl Default for LedgerSettings {
@@ -49,7 +59,7 @@ const TIMEOUT: Duration = Duration::from_millis(250);
 /// Leases are looked at every second: a shorter one would say more than is done.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
-const STORES: &str = "must be `sqlite`, `redis` or `memory`";
+const STORES: &str = "must be `sqlite`, `redis`, `remote` or `memory`";
 
 /// `lease`, whichever store it is.
 pub(crate) fn read_lease(root: &Section<'_>, problems: &mut Problems<'_>) -> Duration {
@@ -81,6 +91,7 @@ pub(crate) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> LedgerSet
             Some(LedgerSettings::Sqlite { file: path(&section, "file", "tollgate.db", problems) })
         }
         "redis" => redis(&section, problems),
+        "remote" => remote(&section, problems),
         _ => {
             if let Some(node) = store.filter(|node| node.value().is_str()) {
                 node.wrong(problems, STORES);
@@ -116,6 +127,16 @@ fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSet
         timeout: time(section, "timeout", problems).unwrap_or(TIMEOUT),
         rows_kept: rows_kept?,
     })
+}
+
+fn remote(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSettings> {
+    section.only(&["store", "lease", "url", "token", "timeout"], problems);
+    let url = section.need("url", "where a server with `[ledger_api]` listens for shells", problems);
+    let url = url.and_then(|node| BaseUrl::read(&node, problems));
+    let token = section.need("token", "a reference such as `{ env = \"TOLLGATE_LEDGER_TOKEN\" }`", problems);
+    let token_env = token.and_then(|node| variable(&node, problems));
+    let timeout = time(section, "timeout", problems).unwrap_or(TIMEOUT);
+    Some(LedgerSettings::Remote { url: url?, token_env: token_env?, timeout })
 }
 
 fn namespace(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<String> {

@@ -6,11 +6,7 @@
 #![allow(unsafe_code, reason = "the export that wit-bindgen writes reads the canonical ABI's raw memory")]
 
 mod books;
-mod client;
-mod clock;
 mod database;
-mod incoming;
-mod outgoing;
 mod setup;
 
 use std::cell::RefCell;
@@ -18,15 +14,29 @@ use std::rc::Rc;
 
 use spin_sdk::wasip3::exports::http::handler::Guest;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+use tollgate_edge::wasi::{self, WasiClient, WasiClock};
 use tollgate_edge::{Platform, Shell};
+use tollgate_settings::LedgerSettings;
 
 /// What Spin gives an exchange.
 struct Spin;
 
 impl Platform for Spin {
-    type Client = client::Wasi;
+    type Client = WasiClient;
     type Ledger = books::Books;
-    type Clock = clock::Wasi;
+    type Clock = WasiClock;
+
+    fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str> {
+        match ledger {
+            LedgerSettings::Memory | LedgerSettings::Sqlite { .. } => Ok(()),
+            LedgerSettings::Redis { .. } => {
+                Err("this shell keeps its books with its platform; Redis is for `tollgate serve`")
+            }
+            LedgerSettings::Remote { .. } => {
+                Err("this shell keeps its books with its platform; a server is asked by `tollgate-edge.wasm`")
+            }
+        }
+    }
 }
 
 thread_local! {
@@ -45,10 +55,10 @@ impl Guest for Component {
             Some(shell) => shell,
             None => match setup::shell().await {
                 Ok(shell) => SHELL.with_borrow_mut(|kept| Rc::clone(kept.insert(shell))),
-                Err(()) => return outgoing::unconfigured(),
+                Err(()) => return wasi::unconfigured::<Spin>(),
             },
         };
-        let response = tollgate_edge::serve(shell, incoming::request(request)?).await;
-        outgoing::response(response)
+        let response = tollgate_edge::serve(shell, wasi::request(request)?).await;
+        wasi::response(response)
     }
 }

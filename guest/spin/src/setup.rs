@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use spin_sdk::variables;
+use tollgate_edge::wasi::{WasiClient, WasiClock};
 use tollgate_edge::{NotLoaded, Problem, Shell, VariableNames, price_list};
 
+use crate::Spin;
 use crate::books::Books;
-use crate::{Spin, client, clock};
 
 /// The configuration's file, where it is no variable.
 const FILE: &str = "/tollgate.toml";
@@ -38,7 +39,7 @@ pub(crate) async fn shell() -> Result<Rc<Shell<Spin>>, ()> {
         }
     }
     let lookup = |name: &str| values.get(name).cloned();
-    let platform = (client::Wasi, Books::new(), clock::Wasi);
+    let platform = (WasiClient, Books::new(), WasiClock);
     match Shell::load(&config, catalogue.as_deref(), &lookup, platform) {
         Ok(shell) => {
             shell.notes().iter().for_each(|found| told("info", found));

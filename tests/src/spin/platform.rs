@@ -23,6 +23,7 @@ use super::database::File;
 use crate::vector::Unavailable;
 
 static SHELL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spin.wasm"));
+static PORTABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portable.wasm"));
 static PROVIDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/provider.wasm"));
 
 /// What a component finds around it.
@@ -30,6 +31,8 @@ static PROVIDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/provider.wasm
 pub struct World {
     /// The application's variables.
     pub variables: BTreeMap<String, String>,
+    /// The variables of the environment, where there are no others.
+    pub environment: Vec<(String, String)>,
     /// The default database's file.
     pub database: PathBuf,
     /// When it cannot be asked.
@@ -57,10 +60,10 @@ impl World {
     }
 }
 
-/// The shell with the policy in it, as Spin puts them together.
-pub fn composed() -> anyhow::Result<Vec<u8>> {
+/// A shell with the policy in it, as Spin puts them together, and `cargo xtask edge`.
+fn composed(shell: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let shell = Package::from_bytes("shell", None, SHELL, graph.types_mut())?;
+    let shell = Package::from_bytes("shell", None, shell, graph.types_mut())?;
     let policy = Package::from_bytes("policy", None, tollgate::policy::WASM, graph.types_mut())?;
     let (shell, policy) = (graph.register_package(shell)?, graph.register_package(policy)?);
     plug(&mut graph, vec![policy], shell)?;
@@ -82,7 +85,15 @@ impl Engine {
     /// # Errors
     /// It does not fit together, or asks for something that Spin does not have.
     pub fn gateway() -> wasmtime::Result<Self> {
-        Self::of(&composed().map_err(|error| wasmtime::format_err!("{error:#}"))?)
+        Self::of(&composed(SHELL).map_err(|error| wasmtime::format_err!("{error:#}"))?, link)
+    }
+
+    /// The gateway that needs nothing but WASI; here time goes on and waits are waited.
+    ///
+    /// # Errors
+    /// It does not fit together, or asks for something that is not WASI.
+    pub fn portable() -> wasmtime::Result<Self> {
+        Self::of(&composed(PORTABLE).map_err(|error| wasmtime::format_err!("{error:#}"))?, |_| Ok(()))
     }
 
     /// The simulated provider.
@@ -90,10 +101,19 @@ impl Engine {
     /// # Errors
     /// It asks for something that Spin does not have.
     pub fn provider() -> wasmtime::Result<Self> {
-        Self::of(PROVIDER)
+        Self::of(PROVIDER, link)
     }
 
-    fn of(component: &[u8]) -> wasmtime::Result<Self> {
+    /// The interfaces that it imports, without what of them.
+    pub fn imports(&self) -> Vec<String> {
+        let component = self.service.instance_pre().component().component_type();
+        component.imports(&self.engine).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn of(
+        component: &[u8],
+        link: impl FnOnce(&mut Linker<State>) -> wasmtime::Result<()>,
+    ) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config.wasm_component_model(true).wasm_component_model_async(true);
         let engine = wasmtime::Engine::new(&config)?;
@@ -122,7 +142,11 @@ impl State {
     pub fn new(world: &Arc<World>) -> Self {
         let log = MemoryOutputPipe::new(1 << 20);
         world.logs.lock().unwrap().push(log.clone());
-        let wasi = WasiCtxBuilder::new().stdout(log).wall_clock(Still(world.now_ms)).build();
+        let wasi = WasiCtxBuilder::new()
+            .stdout(log)
+            .envs(&world.environment)
+            .wall_clock(Still(world.now_ms))
+            .build();
         let (http, table) = (WasiHttpCtx::new(), ResourceTable::new());
         Self { world: Arc::clone(world), wasi, http, hooks: Hooks, table }
     }

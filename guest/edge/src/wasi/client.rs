@@ -3,19 +3,18 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::clock::nanoseconds;
+use crate::{Client, Fault, Timeouts};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
-use spin_sdk::wasip3::http::client;
-use spin_sdk::wasip3::http::types::{self, ErrorCode, Fields, Method, RequestOptions, Scheme};
-use spin_sdk::wasip3::http_compat::IncomingResponseBody;
-use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
-use tollgate_edge::{Client, Fault, Timeouts};
-
-use crate::clock::nanoseconds;
+use wasip3::http::client;
+use wasip3::http::types::{self, ErrorCode, Fields, Method, RequestOptions, Scheme};
+use wasip3::http_compat::IncomingResponseBody;
+use wasip3::{spawn, wit_future, wit_stream};
 
 /// The client of `wasi:http`.
-pub(crate) struct Wasi;
+pub struct Wasi;
 
 impl Client for Wasi {
     type Body = Incoming;
@@ -64,7 +63,7 @@ fn outgoing(request: Request<Bytes>, timeouts: Timeouts) -> Result<types::Reques
 }
 
 /// The body of an answer, while it arrives.
-pub(crate) struct Incoming {
+pub struct Incoming {
     body: IncomingResponseBody,
     is_over: bool,
 }
@@ -117,7 +116,7 @@ fn fault(code: &ErrorCode) -> Fault {
 }
 
 /// Headers as `http` has them; none if they are not headers.
-pub(crate) fn headers(fields: Vec<(String, Vec<u8>)>) -> Option<HeaderMap> {
+pub(super) fn headers(fields: Vec<(String, Vec<u8>)>) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -127,7 +126,7 @@ pub(crate) fn headers(fields: Vec<(String, Vec<u8>)>) -> Option<HeaderMap> {
 }
 
 /// Headers as WASI has them; none if it does not take them.
-pub(crate) fn fields(headers: &HeaderMap) -> Option<Fields> {
+pub(super) fn fields(headers: &HeaderMap) -> Option<Fields> {
     let list: Vec<(String, Vec<u8>)> =
         headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
     Fields::from_list(&list).ok()

@@ -7,21 +7,20 @@ use std::future::{Future, IntoFuture as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use super::client::fields;
+use crate::{Body, Cut, Platform};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Response};
-use spin_sdk::wasip3::http_compat::BodyWriter;
-use spin_sdk::wasip3::{spawn, wit_bindgen::FutureReader};
-use tollgate_edge::{Body, Cut};
-
-use crate::Spin;
-use crate::client::fields;
+use wasip3::http::types::{ErrorCode, Fields, Response};
+use wasip3::http_compat::BodyWriter;
+use wasip3::spawn;
+use wasip3::wit_bindgen::FutureReader;
 
 /// What is answered as long as there is no configuration that can be used. What is wrong with it is in the log.
 const UNCONFIGURED: &str = r#"{"error":{"message":"The gateway is not configured. Its log says why.","type":"server_error","param":null,"code":"configuration_error"}}"#;
 
 /// Begins to answer.
-pub(crate) fn response(response: http::Response<Body<Spin>>) -> Result<Response, ErrorCode> {
+pub fn response<P: Platform>(response: http::Response<Body<P>>) -> Result<Response, ErrorCode> {
     let (head, body) = response.into_parts();
     let fields = fields(&head.headers).ok_or(ErrorCode::HttpProtocolError)?;
     let (writer, contents, trailers) = BodyWriter::new();
@@ -32,8 +31,8 @@ pub(crate) fn response(response: http::Response<Body<Spin>>) -> Result<Response,
 }
 
 /// 503, without a policy to word it.
-pub(crate) fn unconfigured() -> Result<Response, ErrorCode> {
-    let mut response = http::Response::new(Body::from(Bytes::from_static(UNCONFIGURED.as_bytes())));
+pub fn unconfigured<P: Platform>() -> Result<Response, ErrorCode> {
+    let mut response = http::Response::new(Body::<P>::from(Bytes::from_static(UNCONFIGURED.as_bytes())));
     *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     self::response(response)
@@ -45,7 +44,11 @@ enum Next {
     Left,
 }
 
-async fn write(mut writer: BodyWriter, body: Body<Spin>, delivered: FutureReader<Result<(), ErrorCode>>) {
+async fn write<P: Platform>(
+    mut writer: BodyWriter,
+    body: Body<P>,
+    delivered: FutureReader<Result<(), ErrorCode>>,
+) {
     let mut body = pin!(body);
     let mut delivered = pin!(delivered.into_future());
     let mut is_told = false;

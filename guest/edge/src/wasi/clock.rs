@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
-use spin_sdk::wasip3::random::random;
-use tollgate_edge::Clock;
+use crate::Clock;
+use wasip3::clocks::{monotonic_clock, system_clock};
+use wasip3::random::random;
 
 /// The clocks and the randomness of WASI.
-pub(crate) struct Wasi;
+pub struct Wasi;
 
 impl Clock for Wasi {
     fn now_ms(&self) -> u64 {
@@ -34,6 +34,6 @@ impl Clock for Wasi {
 }
 
 /// A duration as WASI has it.
-pub(crate) fn nanoseconds(span: Duration) -> u64 {
+pub(super) fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

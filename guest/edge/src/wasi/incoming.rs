@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::uri::{PathAndQuery, Uri};
 use http_body::{Frame, SizeHint};
-use spin_sdk::wasip3::http::types::{self, ErrorCode};
-use spin_sdk::wasip3::http_compat::IncomingRequestBody;
+use wasip3::http::types::{self, ErrorCode};
+use wasip3::http_compat::IncomingRequestBody;
 
-use crate::client::headers;
+use super::client::headers;
 
 /// Takes a request apart.
-pub(crate) fn request(request: types::Request) -> Result<http::Request<Incoming>, ErrorCode> {
+pub fn request(request: types::Request) -> Result<http::Request<Incoming>, ErrorCode> {
     let malformed = || ErrorCode::HttpRequestUriInvalid;
     let path = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
     let path: PathAndQuery = path.parse().map_err(|_| malformed())?;
@@ -29,10 +29,10 @@ pub(crate) fn request(request: types::Request) -> Result<http::Request<Incoming>
 }
 
 /// A client's body, if its framing can be read.
-pub(crate) struct Incoming(Option<IncomingRequestBody>);
+pub struct Incoming(Option<IncomingRequestBody>);
 
 /// What was wrong with a body, for the client.
-pub(crate) struct Unreadable;
+pub struct Unreadable;
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,11 @@
+//! What every platform of `wasi:http` 0.3 has: requests and answers both ways, clocks, randomness.
+
+mod client;
+mod clock;
+mod incoming;
+mod outgoing;
+
+pub use self::client::Wasi as WasiClient;
+pub use self::clock::Wasi as WasiClock;
+pub use self::incoming::request;
+pub use self::outgoing::{response, unconfigured};

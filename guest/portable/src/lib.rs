@@ -1,0 +1,58 @@
+//! Tollgate as a plain `wasi:http` component: it imports the policy, which is composed into it, and nothing else but
+//! WASI. Its books and keys are a Tollgate server's, over `host/ledger/remote`.
+#![allow(unsafe_code, reason = "the export that wit-bindgen writes reads the canonical ABI's raw memory")]
+
+mod books;
+mod setup;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use tollgate_edge::wasi::{self, WasiClient, WasiClock};
+use tollgate_edge::{Platform, Shell};
+use tollgate_settings::LedgerSettings;
+use wasip3::exports::http::handler::Guest;
+use wasip3::http::types::{ErrorCode, Request, Response};
+
+/// What `wasi:http` gives an exchange.
+struct Portable;
+
+impl Platform for Portable {
+    type Client = WasiClient;
+    type Ledger = books::Books;
+    type Clock = WasiClock;
+
+    fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str> {
+        match ledger {
+            LedgerSettings::Remote { .. } => Ok(()),
+            _ => Err(
+                "must be `remote`: this shell has no store of its own, and keeps its books with a server that has \
+                      `[ledger_api]`",
+            ),
+        }
+    }
+}
+
+thread_local! {
+    /// The configuration in force in this instance. One that could not be loaded is tried again.
+    static SHELL: RefCell<Option<Rc<Shell<Portable>>>> = const { RefCell::new(None) };
+}
+
+struct Component;
+
+wasip3::http::service::export!(Component);
+
+impl Guest for Component {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let kept = SHELL.with_borrow(Clone::clone);
+        let shell = match kept {
+            Some(shell) => shell,
+            None => match setup::shell() {
+                Some(shell) => SHELL.with_borrow_mut(|kept| Rc::clone(kept.insert(shell))),
+                None => return wasi::unconfigured::<Portable>(),
+            },
+        };
+        let response = tollgate_edge::serve(shell, wasi::request(request)?).await;
+        wasi::response(response)
+    }
+}
