@@ -1,0 +1,45 @@
+"""What works with the official package works through the component for Spin: run by the tests of the application, which
+have started it with its simulated provider and tell in the environment where."""
+
+import os
+
+import openai
+
+MODEL = "gpt-4o-mini"
+ASK = [{"role": "user", "content": "Is the gate open?"}]
+
+
+def client(key):
+    return openai.OpenAI(api_key=key, base_url=os.environ["BASE_URL"], max_retries=0)
+
+
+def refused(kind, ask):
+    try:
+        ask()
+    except kind as error:
+        return error
+    raise AssertionError(f"not refused by {kind}")
+
+
+demo = client("tg_demo")
+
+raw = demo.chat.completions.with_raw_response.create(model=MODEL, messages=ASK)
+whole = raw.parse()
+assert whole.choices[0].message.content and whole.usage.completion_tokens > 0, raw.text
+assert whole._request_id == raw.headers["x-request-id"] != ""
+
+chunks = list(demo.chat.completions.create(model=MODEL, messages=ASK, stream=True))
+assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
+assert all(chunk.usage is None for chunk in chunks), "nobody asked for the usage"
+*_, last = demo.chat.completions.create(model=MODEL, messages=ASK, stream=True, stream_options={"include_usage": True})
+assert last.usage.completion_tokens == whole.usage.completion_tokens
+
+assert MODEL in [model.id for model in demo.models.list()]
+
+error = refused(openai.AuthenticationError, lambda: client("tg_nobody").models.list())
+assert error.code == "invalid_api_key"
+error = refused(openai.NotFoundError, lambda: demo.chat.completions.create(model="gpt-5", messages=ASK))
+assert error.code == "model_not_found"
+error = refused(openai.BadRequestError, lambda: demo.chat.completions.create(model=MODEL, messages=ASK, n=0))
+assert error.param == "n", error
+print("all is well")
