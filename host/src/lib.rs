@@ -44,6 +44,7 @@ mod again;
 mod body;
 mod books;
 mod breakers;
+#[path = "../../guest/edge/src/caller.rs"]
 mod caller;
 mod config;
 pub mod demo;
@@ -54,15 +55,18 @@ mod generation;
 pub mod key;
 mod keyring;
 mod lane;
+#[path = "../../guest/edge/src/latency.rs"]
 mod latency;
 mod ledger_api;
 mod listener;
 pub mod litellm;
+#[path = "../../guest/edge/src/load.rs"]
 mod load;
 pub mod log;
 mod object;
 pub mod operator;
 pub mod policy;
+mod principal;
 pub mod provider;
 mod reading;
 mod record;
@@ -71,8 +75,11 @@ mod reload;
 mod server;
 pub mod store;
 mod tls;
+#[path = "../../guest/edge/src/translate.rs"]
 mod translate;
 mod upstream;
+
+pub(crate) use policy::wit;
 
 pub use admin::Admin;
 pub use body::Body;

@@ -127,15 +127,18 @@ impl Operator {
         let configured = self.configured_callers()?;
         // Below a name of three parts there is nothing: most keys are made without a look at all others.
         let stored = if name.split('/').count() < 3 { self.keys.keys().await? } else { Vec::new() };
-        let mut names = configured.iter().map(Caller::key).chain(stored.iter().map(|key| key.name.as_str()));
+        let mut names = configured
+            .iter()
+            .map(|caller| caller.key.as_str())
+            .chain(stored.iter().map(|key| key.name.as_str()));
         if let Some(inner) = names.find(|name| key(name)) {
             return taken(format!(
                 "`{name}` is the scope that the key `{inner}` lies in, so no key can have this name"
             ));
         }
         for outer in scopes(name).filter(|outer| *outer != name) {
-            let is_key = configured.iter().any(|caller| caller.key() == outer)
-                || self.keys.key(outer).await?.is_some();
+            let is_key =
+                configured.iter().any(|caller| caller.key == outer) || self.keys.key(outer).await?.is_some();
             if is_key {
                 return taken(format!("`{outer}` is a key, so no key can lie in a scope of this name"));
             }
@@ -322,7 +325,7 @@ impl Operator {
     }
 
     fn configured(&self, name: &str) -> Result<bool, NotDone> {
-        Ok(self.configured_callers()?.iter().any(|caller| caller.key() == name))
+        Ok(self.configured_callers()?.iter().any(|caller| caller.key == name))
     }
 }
 

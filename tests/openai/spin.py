@@ -1,25 +1,9 @@
 """What works with the official package works through the component for Spin: run by the tests of the application, which
 have started it with its simulated provider and tell in the environment where."""
 
-import os
-
-import openai
+from through import ASK, check_refusals, client
 
 MODEL = "gpt-4o-mini"
-ASK = [{"role": "user", "content": "Is the gate open?"}]
-
-
-def client(key):
-    return openai.OpenAI(api_key=key, base_url=os.environ["BASE_URL"], max_retries=0)
-
-
-def refused(kind, ask):
-    try:
-        ask()
-    except kind as error:
-        return error
-    raise AssertionError(f"not refused by {kind}")
-
 
 demo = client("tg_demo")
 
@@ -36,10 +20,5 @@ assert last.usage.completion_tokens == whole.usage.completion_tokens
 
 assert MODEL in [model.id for model in demo.models.list()]
 
-error = refused(openai.AuthenticationError, lambda: client("tg_nobody").models.list())
-assert error.code == "invalid_api_key"
-error = refused(openai.NotFoundError, lambda: demo.chat.completions.create(model="gpt-5", messages=ASK))
-assert error.code == "model_not_found"
-error = refused(openai.BadRequestError, lambda: demo.chat.completions.create(model=MODEL, messages=ASK, n=0))
-assert error.param == "n", error
+check_refusals(demo, MODEL)
 print("all is well")

@@ -4,9 +4,7 @@
 //! be. Configurations name their upstreams' hosts `<name>.test`; the host driver puts its own servers there.
 
 use tollgate_policy::message::Settings;
-
-/// The tables a shell reads itself.
-pub const SHELL_TABLES: [&str; 5] = ["server", "upstreams", "ledger", "ledger_api", "admin"];
+use tollgate_settings::SHELL_TABLES;
 
 /// What a policy is loaded with: a configuration, and the price list that it names.
 pub fn settings<'a>(config: &'a str, catalogue: Option<&'a str>) -> Settings<'a> {

@@ -184,7 +184,7 @@ impl<P: Platform> Exchange<P> {
         took: Duration,
     ) {
         match health {
-            wit::Health::Good => upstream.measured(took),
+            wit::Health::Good => upstream.latency.measured(took),
             wit::Health::Denied => {
                 self.note("the upstream refused this gateway's credential", &target.upstream);
             }

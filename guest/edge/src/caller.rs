@@ -1,4 +1,6 @@
 //! A caller whose key was made at run time, as the policy takes it: names, texts and times, no secret.
+//!
+//! The host compiles this file too, against its own bindings of the same interface.
 
 use tollgate_ledger::keys::{Found, Key, Limits, Priority, Scope};
 
@@ -7,13 +9,13 @@ use crate::wit;
 /// A caller with everything the policy must know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    key: String,
-    limits: Limits,
-    scopes: Vec<(String, Limits)>,
-    models: Option<Vec<String>>,
-    priority: Priority,
-    tags: Vec<String>,
-    expires_ms: Option<u64>,
+    pub key: String,
+    pub limits: Limits,
+    pub scopes: Vec<(String, Limits)>,
+    pub models: Option<Vec<String>>,
+    pub priority: Priority,
+    pub tags: Vec<String>,
+    pub expires_ms: Option<u64>,
 }
 
 impl Caller {

@@ -140,7 +140,7 @@ impl<P: Platform> Exchange<P> {
         B::Error: std::fmt::Display,
     {
         let (head, body) = request.into_parts();
-        translate::unambiguous(&head.headers).map_err(|what| Stop::Failure(Failure::Malformed(what)))?;
+        reading::unambiguous(&head.headers).map_err(|what| Stop::Failure(Failure::Malformed(what)))?;
         let caller = self.identify(&head).await?;
         let limit = self.shell.generation.config.server.body_limit;
         let body = reading::read(body, limit).await.map_err(|unread| Stop::Failure(unread.into()))?;

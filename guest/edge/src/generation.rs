@@ -140,7 +140,7 @@ impl Generation {
         if !self.wants_latencies {
             return Vec::new();
         }
-        self.upstreams.values().map(Upstream::average_ms).collect()
+        self.upstreams.values().map(|upstream| upstream.latency.average_ms()).collect()
     }
 }
 

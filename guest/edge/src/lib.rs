@@ -13,6 +13,7 @@ mod caller;
 mod closing;
 mod exchange;
 mod generation;
+mod latency;
 mod load;
 pub mod platform;
 mod reading;

@@ -1,6 +1,8 @@
-//! Reading a client's body: all of it, within a limit. How long it may take is for the platform to say.
+//! Reading a client's request: a head that can be read in one way only, a body within a limit. How long it may take is for the platform to say.
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Why there is no body.
 #[derive(Debug)]
@@ -9,6 +11,25 @@ pub(crate) enum Unread {
     TooLarge(u64),
     /// Its framing cannot be read; the text says why.
     Malformed(String),
+}
+
+/// Refuses a head whose framing can be read in two ways, as far as a platform lets it be seen.
+pub(crate) fn unambiguous(headers: &HeaderMap) -> Result<(), String> {
+    let count = |name: HeaderName| headers.get_all(name).iter().count();
+    if count(CONTENT_LENGTH) > 1 {
+        return Err("The request has more than one Content-Length header.".into());
+    }
+    if count(HOST) > 1 {
+        return Err("The request has more than one Host header.".into());
+    }
+    if count(CONTENT_LENGTH) > 0 && count(TRANSFER_ENCODING) > 0 {
+        return Err("The request has both Content-Length and Transfer-Encoding.".into());
+    }
+    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if headers.get(CONTENT_LENGTH).is_some_and(|value| !digits(value)) {
+        return Err("The Content-Length header is not one decimal number.".into());
+    }
+    Ok(())
 }
 
 /// Reads a body of at most `limit` bytes. A length announced beyond the limit is refused at once.

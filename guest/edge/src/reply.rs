@@ -21,8 +21,8 @@ impl<P: Platform> Exchange<P> {
         received: Received<<P::Client as Client>::Body>,
     ) -> Response<Body<P>> {
         let mut headers = translate::pick(&received.headers, &self.shell.generation.relay_headers);
-        if let Err(cause) = translate::add_headers(&mut headers, relay.headers) {
-            return self.broken(cause);
+        if let Err(what) = translate::add_headers(&mut headers, relay.headers) {
+            return self.broken(Cause(what));
         }
         self.status = received.status.as_u16();
         self.stamp(&mut headers);
@@ -89,7 +89,7 @@ impl<P: Platform> Exchange<P> {
         let status = StatusCode::from_u16(reply.status)
             .map_err(|_| Cause("the policy replied with a status that HTTP does not have"))?;
         let mut headers = HeaderMap::new();
-        translate::add_headers(&mut headers, reply.headers)?;
+        translate::add_headers(&mut headers, reply.headers).map_err(Cause)?;
         self.status = status.as_u16();
         self.stamp(&mut headers);
         Ok(whole(status, headers, Bytes::from(reply.body)))

@@ -1,32 +1,13 @@
 //! Between HTTP and the interface: headers one way and the other, claims, edits. No decisions.
+//!
+//! The host compiles this file too, against its own bindings of the same interface.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_ledger::breaker::{BreakerRule, Health};
 use tollgate_ledger::{Entry, Outcome, Price};
 
-use crate::platform::Cause;
 use crate::wit;
-
-/// Refuses a head whose framing can be read in two ways, as far as a platform lets it be seen.
-pub(crate) fn unambiguous(headers: &HeaderMap) -> Result<(), String> {
-    let count = |name: HeaderName| headers.get_all(name).iter().count();
-    if count(CONTENT_LENGTH) > 1 {
-        return Err("The request has more than one Content-Length header.".into());
-    }
-    if count(HOST) > 1 {
-        return Err("The request has more than one Host header.".into());
-    }
-    if count(CONTENT_LENGTH) > 0 && count(TRANSFER_ENCODING) > 0 {
-        return Err("The request has both Content-Length and Transfer-Encoding.".into());
-    }
-    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    if headers.get(CONTENT_LENGTH).is_some_and(|value| !digits(value)) {
-        return Err("The Content-Length header is not one decimal number.".into());
-    }
-    Ok(())
-}
 
 /// The client's headers that the policy asked for. One that is not visible ASCII is the client's mistake.
 pub(crate) fn headers_for_guest<'h>(
@@ -77,14 +58,14 @@ pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 const MOST_HEADERS: usize = 64;
 
 /// Adds the policy's headers. Headers that HTTP cannot carry, or too many, are a policy that does not work.
-pub(crate) fn add_headers(to: &mut HeaderMap, headers: Vec<wit::HeaderResult>) -> Result<(), Cause> {
+pub(crate) fn add_headers(to: &mut HeaderMap, headers: Vec<wit::HeaderResult>) -> Result<(), &'static str> {
     if headers.len() > MOST_HEADERS {
-        return Err(Cause("the policy adds more headers than an answer can have"));
+        return Err("the policy adds more headers than an answer can have");
     }
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes());
         let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(header.value)) else {
-            return Err(Cause("the policy made a header that HTTP cannot carry"));
+            return Err("the policy made a header that HTTP cannot carry");
         };
         to.append(name, value);
     }
@@ -185,4 +166,39 @@ pub(crate) fn outcome(ending: wit::Ending) -> Outcome {
 /// What the ledger says of a claim, as the policy takes it.
 pub(crate) fn standing(standing: &tollgate_ledger::Standing) -> wit::Standing {
     wit::Standing { remaining: standing.remaining, reset_ms: standing.reset_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit(start: u32, end: u32, bytes: &str) -> wit::Edit {
+        wit::Edit { start, end, bytes: bytes.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn edits_replace_and_insert_in_order() {
+        let body = Bytes::from_static(b"0123456789");
+        let edits = [edit(0, 0, "<"), edit(2, 4, "ab"), edit(10, 10, ">")];
+        assert_eq!(edited(&body, &edits).unwrap(), "<01ab456789>");
+    }
+
+    #[test]
+    fn a_body_without_edits_is_the_same_memory() {
+        let body = Bytes::from_static(b"0123456789");
+        assert_eq!(edited(&body, &[]).unwrap().as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn edits_that_do_not_fit_are_refused() {
+        let body = Bytes::from_static(b"0123456789");
+        for edits in [
+            vec![edit(4, 2, "")],
+            vec![edit(0, 11, "")],
+            vec![edit(11, 11, "")],
+            vec![edit(5, 6, ""), edit(2, 3, "")],
+        ] {
+            assert_eq!(edited(&body, &edits), None, "{edits:?}");
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Sending a request to an upstream, and hearing its answer. Only this module touches credentials.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,6 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tollgate_settings::{BaseUrl, Credential, UpstreamSettings};
 
+use crate::latency::Latency;
 use crate::platform::{Client, Timeouts};
 use crate::wit::Fault;
 
@@ -20,16 +20,12 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("C
 /// An answer that is no stream is read whole and judged with its body up to this many bytes.
 const WHOLE_LIMIT: usize = 1 << 20;
 
-/// The part that one measurement has in the average of latencies: one of so many.
-const WEIGHT: u32 = 8;
-
 /// One configured endpoint of a provider.
 pub(crate) struct Upstream {
     base_url: BaseUrl,
     credential: Option<HeaderValue>,
     timeouts: Timeouts,
-    /// How long it takes to begin its answers: an exponentially weighted average, in milliseconds.
-    average_ms: Cell<Option<u32>>,
+    pub(crate) latency: Latency,
 }
 
 impl Upstream {
@@ -38,7 +34,7 @@ impl Upstream {
             base_url: settings.base_url.clone(),
             credential: credential.map(Credential::bearer),
             timeouts: Timeouts { connect: settings.connect_timeout, silence: settings.timeout },
-            average_ms: Cell::new(None),
+            latency: Latency::default(),
         }
     }
 
@@ -86,24 +82,6 @@ impl Upstream {
     /// How long nothing may be heard of it, at most.
     pub(crate) fn longest_silence(&self) -> Duration {
         self.timeouts.connect.saturating_add(self.timeouts.silence)
-    }
-
-    /// Takes a measurement in.
-    pub(crate) fn measured(&self, took: Duration) {
-        let sample = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
-        let average = match self.average_ms.get() {
-            None => sample,
-            Some(before) if sample > before => {
-                before.saturating_add(sample.saturating_sub(before).div_ceil(WEIGHT))
-            }
-            Some(before) => before.saturating_sub(before.saturating_sub(sample).div_ceil(WEIGHT)),
-        };
-        self.average_ms.set(Some(average));
-    }
-
-    /// The average, if there is one.
-    pub(crate) fn average_ms(&self) -> Option<u32> {
-        self.average_ms.get()
     }
 }
 

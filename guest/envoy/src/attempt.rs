@@ -106,14 +106,15 @@ impl Attempt {
         let Some(exchange) = self.exchange.clone() else { return Action::Pause };
         let exchange = exchange.borrow();
         let Some(target) = target(&exchange) else { return Action::Pause };
-        let Some(base) = exchange.gate.settings.upstreams.get(&target.upstream) else { return Action::Pause };
-        let path = format!("{}{}", base.prefix, target.path);
+        let upstream = exchange.gate.settings.upstreams.get(&target.upstream);
+        let Some(base) = upstream.map(|upstream| &upstream.base_url) else { return Action::Pause };
+        let Some(path) = base.join(&target.path) else { return Action::Pause };
         let forwarded = fields.readable(exchange.gate.policy.forward_headers);
         let mut headers = vec![
             (":method", "POST"),
             (":scheme", fields.text(":scheme").unwrap_or("http")),
             (PROTO, fields.text(PROTO).unwrap_or("http")),
-            (":authority", base.authority.as_str()),
+            (":authority", base.authority().as_str()),
             (":path", path.as_str()),
             ("content-type", "application/json"),
             ("user-agent", AGENT),

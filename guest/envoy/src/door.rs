@@ -102,7 +102,7 @@ impl HttpContext for Door {
         if self.replied {
             return Action::Pause;
         }
-        let limit = self.exchange.borrow().gate.settings.body_limit;
+        let limit = self.exchange.borrow().gate.settings.server.body_limit;
         if u64::try_from(size).is_ok_and(|size| size > limit) {
             return self.stop(Stop::Failure(Failure::BodyTooLarge(limit)));
         }

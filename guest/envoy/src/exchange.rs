@@ -186,7 +186,7 @@ impl Exchange {
         self.targets = admitted.targets;
         let opening = Arc::new(translate::entry(&self.id, now, admitted.usage));
         let claims: Vec<Claim> = admitted.claims.iter().map(translate::claim).collect();
-        let hold = Hold { entry: &opening, claims: &claims, lease_ms: gate.settings.lease_ms };
+        let hold = Hold { entry: &opening, claims: &claims, lease_ms: gate.lease_ms() };
         match ledger::reserve(hold, now) {
             Ok(Reservation::Granted { standings, .. }) => {
                 self.standings = standings.iter().map(translate::standing).collect();
@@ -234,7 +234,7 @@ impl Exchange {
     }
 
     fn renew(&mut self, now: u64) {
-        let lease_ms = self.gate.settings.lease_ms;
+        let lease_ms = self.gate.lease_ms();
         let Some(held) = &mut self.held else { return };
         if now.abs_diff(held.renewed_ms) < lease_ms / 3 {
             return;

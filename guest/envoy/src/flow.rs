@@ -215,7 +215,7 @@ impl Exchange {
         let claims: Vec<Claim> =
             wanted.map(|(claim, amount)| Claim { amount: *amount, ..claim.clone() }).collect();
         let entry = Arc::new(translate::entry(&self.id, held.opening.at_ms, holding.usage));
-        let hold = Hold { entry: &entry, claims: &claims, lease_ms: self.gate.settings.lease_ms };
+        let hold = Hold { entry: &entry, claims: &claims, lease_ms: self.gate.lease_ms() };
         match ledger::raise(hold, head::now()) {
             Ok(Raise::Granted { .. }) => {
                 held.opening = entry;

@@ -6,11 +6,15 @@ use std::collections::BTreeSet;
 use proxy_wasm::types::LogLevel;
 use serde_json::Value;
 use tollgate_policy::{Gateway, Loaded, Problem, Settings as Loading};
+use tollgate_settings::{Config, SHELL_TABLES};
 
 use crate::lately::Lately;
 use crate::plugin::log;
-use crate::settings::{Settings, TABLES};
 use crate::{ledger, record};
+
+/// The shell's tables of the file. What they say of clusters, timeouts, listeners and credentials is Envoy's own to know,
+/// and passed over.
+pub type Settings = Config<()>;
 
 /// A gateway and its shell's settings.
 pub struct Gate {
@@ -45,12 +49,12 @@ impl Gate {
         } else {
             (text.to_owned(), None)
         };
-        let settings = Settings::read(&config);
+        let settings = Settings::read(&config, &|_| Ok(()));
         // The policy reads the file too, and all problems are told at once.
         let upstreams = settings.as_ref().map(|settings| settings.upstreams.keys().cloned().collect());
         let loading = Loading {
             config: &config,
-            shell_tables: TABLES.map(str::to_owned).to_vec(),
+            shell_tables: SHELL_TABLES.map(str::to_owned).to_vec(),
             upstreams: upstreams.unwrap_or_default(),
             catalogue: prices.as_deref(),
         };
@@ -71,6 +75,11 @@ impl Gate {
             callers.iter().map(|caller| ledger::organisation(&caller.key).to_owned()).collect();
         let lately = RefCell::new(Lately::new(settings.upstreams.len()));
         Ok(Self { policy, settings, notes, lately, organisations })
+    }
+
+    /// How long a hold stays open without a sign of life, in milliseconds.
+    pub fn lease_ms(&self) -> u64 {
+        u64::try_from(self.settings.lease.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Closes the holds whose lease has passed: those of a worker that is gone. They are charged as held.

@@ -24,7 +24,6 @@ mod lately;
 mod ledger;
 mod plugin;
 mod record;
-mod settings;
 mod shared;
 mod translate;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
-use tollgate_edge::wasi::{WasiClient, WasiClock};
+use tollgate_edge::wasi::{WasiClient, WasiClock, failed};
 use tollgate_edge::{Client as _, Clock as _, Ledger, Timeouts};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found};
@@ -67,10 +67,7 @@ impl Books {
             loop {
                 let Err(cause) = within(PATIENCE, server.ask(&call)).await else { return };
                 let Some(pause) = pauses.next() else {
-                    let line = serde_json::json!({
-                        "level": "error", "message": what, "of": of, "cause": cause.to_string(),
-                    });
-                    return println!("{line}");
+                    return failed(what, &of, &cause);
                 };
                 WasiClock.pause(*pause).await;
             }

@@ -44,15 +44,6 @@ wasip3::http::service::export!(Component);
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let kept = SHELL.with_borrow(Clone::clone);
-        let shell = match kept {
-            Some(shell) => shell,
-            None => match setup::shell() {
-                Some(shell) => SHELL.with_borrow_mut(|kept| Rc::clone(kept.insert(shell))),
-                None => return wasi::unconfigured::<Portable>(),
-            },
-        };
-        let response = tollgate_edge::serve(shell, wasi::request(request)?).await;
-        wasi::response(response)
+        wasi::handle(request, &SHELL, async || setup::shell()).await
     }
 }

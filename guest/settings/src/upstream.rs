@@ -73,10 +73,7 @@ fn upstream<T>(
 ) -> Option<UpstreamSettings<T>> {
     section.only(&["base_url", "api_key", "timeout", "connect_timeout", "ca_file"], problems);
     let url = section.need("base_url", "the part of the URL before `/chat/completions`", problems);
-    let base_url = url.and_then(|node| {
-        let read = node.text(problems).map(BaseUrl::parse)?;
-        read.map_err(|wrong| node.wrong(problems, wrong)).ok()
-    });
+    let base_url = url.and_then(|node| BaseUrl::read(&node, problems));
     let api_key_env = section.get("api_key").and_then(|node| variable(&node, problems));
     let trust = match section.get("ca_file") {
         None => trust(None).ok(),

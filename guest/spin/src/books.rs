@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_edge::Ledger;
+use tollgate_edge::wasi::failed;
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found};
 use tollgate_ledger::{Charged, Entry, Hold, Raise, Reservation, Unavailable};
@@ -56,9 +57,6 @@ impl Ledger for Books {
 
 fn report<T>(what: &str, of: &str, done: Result<T, Unavailable>) {
     if let Err(cause) = done {
-        let line = serde_json::json!({
-            "level": "error", "message": what, "of": of, "cause": cause.to_string(),
-        });
-        println!("{line}");
+        failed(what, of, &cause);
     }
 }

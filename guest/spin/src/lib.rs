@@ -50,15 +50,6 @@ spin_sdk::wasip3::http::service::export!(Component);
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let kept = SHELL.with_borrow(Clone::clone);
-        let shell = match kept {
-            Some(shell) => shell,
-            None => match setup::shell().await {
-                Ok(shell) => SHELL.with_borrow_mut(|kept| Rc::clone(kept.insert(shell))),
-                Err(()) => return wasi::unconfigured::<Spin>(),
-            },
-        };
-        let response = tollgate_edge::serve(shell, wasi::request(request)?).await;
-        wasi::response(response)
+        wasi::handle(request, &SHELL, setup::shell).await
     }
 }

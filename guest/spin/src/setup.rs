@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use spin_sdk::variables;
-use tollgate_edge::wasi::{WasiClient, WasiClock};
-use tollgate_edge::{NotLoaded, Problem, Shell, VariableNames, price_list};
+use tollgate_edge::wasi::{WasiClient, WasiClock, failed, loaded};
+use tollgate_edge::{Shell, VariableNames, price_list};
 
 use crate::Spin;
 use crate::books::Books;
@@ -18,12 +18,14 @@ use crate::books::Books;
 const FILE: &str = "/tollgate.toml";
 
 /// Loads the configuration; what is wrong with it goes to the log, line by line.
-pub(crate) async fn shell() -> Result<Rc<Shell<Spin>>, ()> {
+pub(crate) async fn shell() -> Option<Rc<Shell<Spin>>> {
     let config = match variable("config").await {
         Some(text) => text,
-        None => std::fs::read_to_string(FILE).map_err(|cause| {
-            note("error", "the variable config is empty, and there is no file tollgate.toml", &cause);
-        })?,
+        None => std::fs::read_to_string(FILE)
+            .map_err(|cause| {
+                failed("the variable config is empty, and the file cannot be read", FILE, &cause)
+            })
+            .ok()?,
     };
     let catalogue = match price_list(&config) {
         None => None,
@@ -40,36 +42,10 @@ pub(crate) async fn shell() -> Result<Rc<Shell<Spin>>, ()> {
     }
     let lookup = |name: &str| values.get(name).cloned();
     let platform = (WasiClient, Books::new(), WasiClock);
-    match Shell::load(&config, catalogue.as_deref(), &lookup, platform) {
-        Ok(shell) => {
-            shell.notes().iter().for_each(|found| told("info", found));
-            Ok(shell)
-        }
-        Err(NotLoaded::Problems(problems)) => {
-            problems.iter().for_each(|found| told("error", found));
-            Err(())
-        }
-        Err(NotLoaded::Policy(cause)) => {
-            note("error", "the policy component cannot be used", &cause);
-            Err(())
-        }
-    }
+    loaded(Shell::load(&config, catalogue.as_deref(), &lookup, platform))
 }
 
 /// The value of a variable, if it is defined and not empty.
 async fn variable(name: &str) -> Option<String> {
     variables::get(name).await.ok().filter(|value| !value.trim().is_empty())
-}
-
-fn told(level: &str, problem: &Problem) {
-    let Problem { at, line, message } = problem;
-    let text = serde_json::json!({
-        "level": level, "message": "configuration", "at": at, "line": line, "problem": message,
-    });
-    println!("{text}");
-}
-
-fn note(level: &str, message: &str, cause: &dyn std::fmt::Display) {
-    let text = serde_json::json!({ "level": level, "message": message, "cause": cause.to_string() });
-    println!("{text}");
 }

@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::object::object;
 use crate::operator::Terms;
 use crate::translate;
+use crate::wit;
 
 /// The longest page of rows.
 const MOST_ROWS: usize = 10_000;
@@ -214,7 +215,7 @@ async fn rotate(desk: &Desk, name: &str, rotation: &Rotation) -> Answer {
 
 /// What is left of every limit that a key of the store or of the configuration counts in.
 async fn limits(desk: &Desk, name: &str) -> Answer {
-    let configured = desk.operator.configured_callers()?.into_iter().find(|caller| caller.key() == name);
+    let configured = desk.operator.configured_callers()?.into_iter().find(|caller| caller.key == name);
     let caller = match configured {
         Some(caller) => caller,
         None => {
@@ -235,7 +236,7 @@ async fn limits(desk: &Desk, name: &str) -> Answer {
         LimitView {
             scope: limit.scope,
             limit: limit.text,
-            unit: translate::unit(limit.unit),
+            unit: unit(limit.unit),
             most,
             used: most.saturating_sub(standing.remaining),
             remaining: standing.remaining,
@@ -309,4 +310,14 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failed> {
 fn decoded(text: &str) -> Result<String, Failed> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(Into::into).map_err(|_| Failed::bad_request("the path is not UTF-8"))
+}
+
+/// What a limit counts, in words.
+fn unit(unit: wit::Unit) -> &'static str {
+    match unit {
+        wit::Unit::Requests => "requests",
+        wit::Unit::Tokens => "tokens",
+        wit::Unit::Concurrent => "concurrent",
+        wit::Unit::Money => "nano",
+    }
 }

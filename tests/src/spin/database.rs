@@ -1,15 +1,17 @@
 //! The database of one vector: a file, as Spin keeps it, and what it holds.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql};
 use tempfile::TempDir;
 use tollgate_ledger::{Books, Restored, Unkept};
 use tollgate_stepwise::{Database, Row, Stepwise, Value};
 
+#[path = "../../../host/ledger/stepwise/tests/place/file.rs"]
+mod file;
+
+pub use self::file::File;
 use crate::books;
 use crate::outcome::Cell;
 
@@ -68,58 +70,5 @@ fn number(row: &Row, column: usize) -> u64 {
     match &row.0[column] {
         Value::Integer(number) => *number as u64,
         other => panic!("not a number: {other:?}"),
-    }
-}
-
-/// A connection to a database in a file.
-pub struct File(Connection);
-
-impl File {
-    /// Opens the file, and makes it if there is none.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn open(path: &Path) -> Result<Self, String> {
-        let connection = Connection::open(path).map_err(|cause| cause.to_string())?;
-        // Nobody pulls the plug in a test.
-        connection.execute_batch("PRAGMA synchronous = OFF").map_err(|cause| cause.to_string())?;
-        Ok(Self(connection))
-    }
-}
-
-impl Database for File {
-    fn run(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Row>, String> {
-        let run = || {
-            let mut statement = self.0.prepare_cached(statement)?;
-            let columns = statement.column_count();
-            let mut rows = statement.query(rusqlite::params_from_iter(values.iter().map(Given)))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let value = |column| row.get_ref(column).map(taken);
-                found.push(Row((0..columns).map(value).collect::<rusqlite::Result<_>>()?));
-            }
-            Ok(found)
-        };
-        run().map_err(|cause: rusqlite::Error| cause.to_string())
-    }
-}
-
-struct Given<'v>(&'v Value);
-
-impl ToSql for Given<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self.0 {
-            Value::Integer(number) => ValueRef::Integer(*number),
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-            Value::Null => ValueRef::Null,
-        }))
-    }
-}
-
-fn taken(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Integer(number) => Value::Integer(number),
-        ValueRef::Null => Value::Null,
-        other => Value::Text(other.as_str().unwrap().to_owned()),
     }
 }

@@ -3,9 +3,9 @@
 mod client;
 mod clock;
 mod incoming;
+mod instance;
 mod outgoing;
 
 pub use self::client::Wasi as WasiClient;
 pub use self::clock::Wasi as WasiClock;
-pub use self::incoming::request;
-pub use self::outgoing::{response, unconfigured};
+pub use self::instance::{Kept, failed, handle, loaded};

@@ -1,11 +1,11 @@
 //! A file of its own for each test. The ledger asks it statement by statement; keys are kept and rows are read by
 //! the tools of `tollgate-sqlite`, which share the file.
 
+mod file;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql};
 use tempfile::TempDir;
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
@@ -15,6 +15,8 @@ use tollgate_ledger::{
 };
 use tollgate_sqlite::Records;
 use tollgate_stepwise::{Database, Row, Stepwise, Value};
+
+use self::file::File;
 
 /// A file, the ledger in it, and the tools beside it.
 pub struct Place {
@@ -28,7 +30,7 @@ impl Place {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("books.db");
-        let ledger = Stepwise::new(File(Connection::open(&path).unwrap()));
+        let ledger = Stepwise::new(File::open(&path).unwrap());
         // The ledger makes the tables, with its first step.
         ledger.standings(&[], 0).unwrap();
         let records = Records::open(&path).unwrap();
@@ -59,7 +61,7 @@ impl Database for Mortal {
             return Err("the process is gone".into());
         }
         self.left -= 1;
-        let file = self.file.get_or_insert_with(|| File(Connection::open(&self.path).unwrap()));
+        let file = self.file.get_or_insert_with(|| File::open(&self.path).unwrap());
         file.run(statement, values)
     }
 }
@@ -67,46 +69,6 @@ impl Database for Mortal {
 /// Waits for a future that may need a runtime.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-struct File(Connection);
-
-impl Database for File {
-    fn run(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Row>, String> {
-        let run = || {
-            let mut statement = self.0.prepare(statement)?;
-            let columns = statement.column_count();
-            let values = values.iter().map(Given);
-            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let value = |column| row.get_ref(column).map(taken);
-                found.push(Row((0..columns).map(value).collect::<rusqlite::Result<_>>()?));
-            }
-            Ok(found)
-        };
-        run().map_err(|cause: rusqlite::Error| cause.to_string())
-    }
-}
-
-struct Given<'v>(&'v Value);
-
-impl ToSql for Given<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self.0 {
-            Value::Integer(number) => ValueRef::Integer(*number),
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-            Value::Null => ValueRef::Null,
-        }))
-    }
-}
-
-fn taken(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Integer(number) => Value::Integer(number),
-        ValueRef::Null => Value::Null,
-        other => Value::Text(other.as_str().unwrap().to_owned()),
-    }
 }
 
 impl Ledger for Place {

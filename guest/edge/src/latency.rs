@@ -1,4 +1,6 @@
 //! How long an upstream takes to begin its answers: a moving average.
+//!
+//! The host compiles this file too.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,8 +26,10 @@ impl Latency {
         let sample = u32::try_from(took.as_millis()).unwrap_or(NONE).min(NONE - 1);
         let average = match self.0.load(Ordering::Relaxed) {
             NONE => sample,
-            before if sample > before => before + (sample - before).div_ceil(WEIGHT),
-            before => before - (before - sample).div_ceil(WEIGHT),
+            before if sample > before => {
+                before.saturating_add(sample.saturating_sub(before).div_ceil(WEIGHT))
+            }
+            before => before.saturating_sub(before.saturating_sub(sample).div_ceil(WEIGHT)),
         };
         self.0.store(average, Ordering::Relaxed);
     }
