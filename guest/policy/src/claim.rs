@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::Amounts;
 use crate::calendar::Calendar;
 use crate::limit::Limit;
-use crate::message::{Claim, Unit};
+use crate::message::Claim;
 
 /// Who calls, as far as the books and the ledger are concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,17 +17,6 @@ pub struct Caller {
     pub name: String,
     /// All that limits it, in the order of its claims.
     pub limits: Vec<Limit>,
-}
-
-/// An amount in each unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amounts {
-    /// Requests.
-    pub requests: u64,
-    /// Tokens.
-    pub tokens: u64,
-    /// Nano-units.
-    pub money: u64,
 }
 
 impl Caller {
@@ -38,18 +28,5 @@ impl Caller {
     /// One amount for each claim.
     pub fn amounts(&self, amounts: &Amounts) -> Vec<u64> {
         self.limits.iter().map(|limit| amounts.of(limit.unit())).collect()
-    }
-}
-
-impl Amounts {
-    /// The amount in one unit.
-    pub fn of(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Requests => self.requests,
-            Unit::Tokens => self.tokens,
-            // An exchange is one, for as long as it lasts; what it cost in the end changes nothing.
-            Unit::Concurrent => 1,
-            Unit::Money => self.money,
-        }
     }
 }

@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
 mod admission;
+mod amounts;
 mod answer;
 mod calendar;
 mod claim;
@@ -44,7 +45,7 @@ mod ticket;
 mod tries;
 
 use crate::admission::Asker;
-use crate::claim::Amounts;
+use crate::amounts::Amounts;
 use crate::config::{By, Config};
 use crate::endpoint::Endpoint;
 pub use crate::message::*;

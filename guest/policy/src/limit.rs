@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use tollgate_document::duration;
 
+use crate::amounts::Amounts;
 use crate::calendar::{Calendar, Period};
-use crate::claim::Amounts;
 use crate::decimal::{NotDecimal, decimal};
 use crate::message::{Claim, Rule, Unit};
 use crate::money::{Currency, MONEY_DIGITS, MOST_MONEY};

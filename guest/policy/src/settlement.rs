@@ -10,7 +10,8 @@
 //!
 //! An exchange is charged at the prices in force when it was admitted, which are those it was held for.
 
-use crate::claim::{Amounts, Caller};
+use crate::amounts::Amounts;
+use crate::claim::Caller;
 use crate::config::{Config, Model, Target};
 use crate::message::{Ending, Settlement, Usage};
 use crate::meter::{Counts, Tally};

@@ -13,9 +13,9 @@ use std::ops::Range;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
-use crate::claim::{Amounts, Caller};
+use crate::amounts::Amounts;
+use crate::claim::Caller;
 use crate::config::{Config, Model, Target};
-use crate::context::Change;
 use crate::endpoint::{Endpoint, Kind};
 use crate::meter::{Meter, Tally};
 use crate::price::Price;
@@ -108,6 +108,17 @@ pub struct Step {
     pub change: Option<Change>,
     /// Whether it is only for a conversation that an upstream did not take as it was. Such steps follow all others.
     pub spare: bool,
+}
+
+/// What is remembered of a conversation that was made shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Messages that were left out.
+    pub dropped: u32,
+    /// Texts that lost their ends.
+    pub cut: u32,
+    /// About how many input tokens were left.
+    pub input: u64,
 }
 
 impl Step {

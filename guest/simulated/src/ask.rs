@@ -97,3 +97,15 @@ impl Fields {
 pub fn wrong(name: &'static str, what: &str) -> ApiError {
     ApiError::bad_request(format!("Invalid value for '{name}': expected {what}."), Some(name))
 }
+
+/// The text of a message: its content, or the text of its content's parts.
+pub fn text_of(message: &Value, text: &mut String) {
+    match message.get("content") {
+        Some(Value::String(content)) => text.push_str(content),
+        Some(Value::Array(parts)) => {
+            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
+            texts.for_each(|part| text.push_str(part));
+        }
+        _ => {}
+    }
+}

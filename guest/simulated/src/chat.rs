@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::Value;
 
-use crate::ask::{Fields, Pace, wrong};
+use crate::ask::{Fields, Pace, text_of, wrong};
 use crate::error::ApiError;
 use crate::shape::{Choice, Delta, Document, Event, EventChoice, Head, Message, ToolCall, Usage};
 use crate::speech::{tokens, words};
@@ -49,18 +49,6 @@ pub fn answer(body: &[u8]) -> Result<Answer, ApiError> {
     }
     let wait = pace.gap.saturating_mul(u32::try_from(per_choice).unwrap_or(u32::MAX));
     Ok(Answer { wait, response: reply.document() })
-}
-
-/// The text of a message: its content, or the text of its content's parts.
-pub fn text_of(message: &Value, text: &mut String) {
-    match message.get("content") {
-        Some(Value::String(content)) => text.push_str(content),
-        Some(Value::Array(parts)) => {
-            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
-            texts.for_each(|part| text.push_str(part));
-        }
-        _ => {}
-    }
 }
 
 fn include_usage(fields: &Fields, stream: bool) -> Result<bool, ApiError> {

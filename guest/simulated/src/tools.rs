@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::ask::Fields;
-use crate::chat;
+use crate::ask::{self, Fields};
 
 /// Nested schemas are followed this far.
 const DEPTH: u32 = 8;
@@ -31,7 +30,7 @@ pub fn call(fields: &Fields, messages: &[Value]) -> Option<Call> {
             let last =
                 messages.last().filter(|message| message.get("role").is_some_and(|role| role == "user"))?;
             let mut text = String::new();
-            chat::text_of(last, &mut text);
+            ask::text_of(last, &mut text);
             let mentioned = |function: &&Value| name(function).is_some_and(|name| text.contains(name));
             functions.iter().copied().find(mentioned)
         }

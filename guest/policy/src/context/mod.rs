@@ -16,8 +16,6 @@ mod trim;
 use std::cell::OnceCell;
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
 use self::conversation::Conversation;
 use self::trim::Trimmed;
 use crate::config::{Allowed, Config, Model, Overflow};
@@ -25,7 +23,7 @@ use crate::endpoint::Kind;
 use crate::message::{Edit, Header};
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::ticket::{BadTicket, Exchange, Step};
+use crate::ticket::{BadTicket, Change, Exchange, Step};
 
 /// What a request is sent as.
 #[derive(Debug)]
@@ -39,17 +37,6 @@ pub struct Form<'b> {
     /// The edits that make it so.
     pub edits: Vec<Edit>,
     /// About how many input tokens it then has.
-    pub input: u64,
-}
-
-/// What is remembered of a conversation that was made shorter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// Messages that were left out.
-    pub dropped: u32,
-    /// Texts that lost their ends.
-    pub cut: u32,
-    /// About how many input tokens were left.
     pub input: u64,
 }
 
