@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 
-use crate::gateway::Shell;
+use crate::shell::Shell;
 use crate::upstream::Upstream;
 
 /// For so long, in milliseconds, an upstream passes that its breaker let pass.

@@ -20,11 +20,11 @@ use self::attempts::Asked;
 pub(crate) use self::raising::Raising;
 use crate::body::Body;
 use crate::caller::Caller;
-use crate::gateway::Shell;
 use crate::generation::Generation;
 use crate::policy::{Broken, wit};
 use crate::reading::{self, Unread};
 use crate::record::Record;
+use crate::shell::Shell;
 use crate::translate;
 use crate::upstream::Received;
 

@@ -1,12 +1,10 @@
-//! The gateway as a service, and what it is made of: a configuration that can be swapped, and all that stays.
+//! The gateway as a service.
 
 mod builder;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,13 +15,10 @@ use tollgate_ledger::{Condition, Store};
 
 pub use self::builder::{Builder, Loaded};
 use crate::body::Body;
-use crate::books::Books;
 use crate::config::Config;
 use crate::exchange::{self, Exchange, Failure};
-use crate::generation::{Environment, Files, Generation, NotLoaded};
-use crate::keyring::Keyring;
-use crate::load::Load;
-use crate::policy::{Component, Engine, LoadError};
+use crate::generation::{Generation, NotLoaded};
+use crate::shell::Shell;
 
 /// How often leases are looked at, at least.
 const TEND_EVERY: Duration = Duration::from_secs(1);
@@ -31,49 +26,10 @@ const TEND_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a server waits for its ledger.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
-type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-type RequestIds = Arc<dyn Fn() -> String + Send + Sync>;
-type Randomness = Arc<dyn Fn() -> u64 + Send + Sync>;
-type Pause = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
-
 /// A gateway: cheap to clone, and a [`tower_service::Service`] that any server of `http` types can mount.
 #[derive(Clone)]
 pub struct Gateway {
     shell: Arc<Shell>,
-}
-
-/// Where the policy comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PolicySource {
-    /// The one built into this library.
-    #[default]
-    Embedded,
-    /// A component in a file, read again at every reload.
-    File(PathBuf),
-}
-
-/// What outlives a reload.
-pub(crate) struct Shell {
-    engine: Engine,
-    source: PolicySource,
-    environment: Environment,
-    files: Files,
-    pub store: Arc<dyn Store>,
-    pub keyring: Keyring,
-    pub books: Books,
-    pub clock: Clock,
-    pub request_ids: RequestIds,
-    pub random: Randomness,
-    pub pause: Pause,
-    pub load: Load,
-    current: RwLock<Arc<Generation>>,
-    draining: AtomicBool,
-}
-
-impl Shell {
-    pub(crate) fn generation(&self) -> Arc<Generation> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl Gateway {
@@ -87,12 +43,7 @@ impl Gateway {
     /// # Errors
     /// As [`Builder::build`]; then the present configuration stays.
     pub fn reload(&self, config: &str) -> Result<(), NotLoaded> {
-        let component = component(&self.shell.engine, &self.shell.source)?;
-        let before = self.shell.generation();
-        let Shell { environment, files, .. } = &*self.shell;
-        let (generation, _) = Generation::load(config, component, environment, files, Some(&before))?;
-        *self.shell.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
-        Ok(())
+        self.shell.reload(config)
     }
 
     /// The shell's part of the configuration in force.
@@ -144,7 +95,7 @@ impl Gateway {
 
     /// Says on `/readyz` that no more requests should come.
     pub fn drain(&self) {
-        self.shell.draining.store(true, Ordering::Relaxed);
+        self.shell.drain();
     }
 
     /// Waits until every settlement under way is in the ledger, and survives a crash there; for ten seconds at most.
@@ -168,7 +119,7 @@ impl Gateway {
     fn probe(&self, path: &str) -> Response<Body> {
         let (status, text): (u16, String) = if path == "/healthz" {
             (200, "ok\n".into())
-        } else if self.shell.draining.load(Ordering::Relaxed) {
+        } else if self.shell.is_draining() {
             (503, "draining\n".into())
         } else {
             match self.shell.store.condition() {
@@ -182,13 +133,6 @@ impl Gateway {
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
         response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"));
         response
-    }
-}
-
-fn component(engine: &Engine, source: &PolicySource) -> Result<Component, LoadError> {
-    match source {
-        PolicySource::Embedded => engine.embedded(),
-        PolicySource::File(path) => engine.from_file(path),
     }
 }
 

@@ -9,6 +9,7 @@ mod number;
 #[cfg(test)]
 mod tests;
 mod tiers;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +17,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::fields::Pairs;
+use self::written::Pairs;
 
 /// The file is no such list.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_document::Problem;
 
 use crate::config::Config;
-use crate::gateway::{Gateway, PolicySource};
+use crate::gateway::Gateway;
 use crate::generation::{declared_prices, told};
+use crate::shell::PolicySource;
 
 /// How often files are looked at. Polling sees what file events miss: a swapped symlink, a network mount.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -9,13 +9,14 @@ use tollgate_document::Problem;
 use tollgate_ledger::{Memory, Store};
 use tollgate_settings::Secrets;
 
-use super::{Clock, Gateway, Pause, PolicySource, Randomness, RequestIds, Shell, component};
+use super::Gateway;
 use crate::books::Books;
 use crate::config::Config;
 use crate::generation::{Environment, Files, Generation, NotLoaded};
 use crate::keyring::Keyring;
 use crate::load::Load;
 use crate::policy::Engine;
+use crate::shell::{Clock, Pause, PolicySource, Randomness, RequestIds, Shell};
 
 /// The makings of a [`Gateway`]. Every part has a default that is right for a server of its own.
 pub struct Builder {
@@ -122,7 +123,7 @@ impl Builder {
     /// As [`Builder::build`].
     pub fn load(self) -> Result<Loaded, NotLoaded> {
         let engine = Engine::new()?;
-        let component = component(&engine, &self.source)?;
+        let component = self.source.component(&engine)?;
         let (generation, secrets) =
             Generation::load(&self.config, component, &self.environment, &self.files, None)?;
         Ok(Loaded { builder: self, engine, generation, secrets })

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::fields::{Pairs, RATES, Told, brief, is_nothing, unquoted};
 use super::number::per_million;
+use super::written::{Pairs, RATES, Told, brief, is_nothing, unquoted};
 
 /// The rates of one range, in the order of [`RATES`].
 pub(super) struct Range {
