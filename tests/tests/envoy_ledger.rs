@@ -23,6 +23,7 @@ use tollgate_tests::client;
 use tollgate_tests::crowd::{self, COST};
 use tollgate_tests::envoy::{Begun, LEDGER, Process, Stage, TOKEN, TOKEN_VARIABLE};
 use tollgate_tests::programs::{Serving, folder, tollgate, until};
+use tollgate_tests::provider::wait_until_read;
 use tollgate_tests::vector::Request;
 use tollgate_tests::wire::Wire;
 
@@ -66,8 +67,6 @@ impl Provider {
 }
 
 fn answer_all(mut wire: Wire, (state, changed): &(Mutex<State>, Condvar)) {
-    const STREAM: &str =
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     const PLAIN: &str = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":10}}"#;
     while let Some(request) = wire.request() {
         let id = request.header("x-request-id").unwrap_or_default().to_owned();
@@ -75,11 +74,10 @@ fn answer_all(mut wire: Wire, (state, changed): &(Mutex<State>, Condvar)) {
         changed.notify_all();
         drop(changed.wait_while(state.lock().unwrap(), |state| state.waits).unwrap());
         let answer = if request.text().contains("\"stream\":true") {
-            let event = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-            let delta = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"and so on \"}}]}\n\n";
-            let mut answer = STREAM.to_owned();
-            (0..40).for_each(|_| answer.push_str(&event(delta)));
-            answer + &event("data: [DONE]\n\n") + "0\r\n\r\n"
+            if stream(&mut wire).is_err() {
+                return;
+            }
+            "0\r\n\r\n".to_owned()
         } else {
             let length = PLAIN.len();
             format!(
@@ -90,6 +88,19 @@ fn answer_all(mut wire: Wire, (state, changed): &(Mutex<State>, Condvar)) {
             return;
         }
     }
+}
+
+/// Events one by one, each once the one before was read.
+fn stream(wire: &mut Wire) -> std::io::Result<()> {
+    const HEAD: &str =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    const DELTA: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"and so on \"}}]}\n\n";
+    wire.stream().write_all(HEAD.as_bytes())?;
+    for text in [DELTA; 40].into_iter().chain(["data: [DONE]\n\n"]) {
+        wire.stream().write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes())?;
+        wait_until_read(wire.stream());
+    }
+    Ok(())
 }
 
 /// A server on a file, which other shells find always at the same address.
@@ -270,7 +281,7 @@ fn an_envoy_killed_under_load_loses_no_charge_and_makes_none_twice() {
 fn while_the_server_is_away_no_money_is_spent_and_rates_go_by_their_share() {
     let provider = Provider::start();
     let keys = [
-        ("acme/money", format!("requests = \"100/1h\"\nbudget = \"{}\"", crowd::budget(100))),
+        ("acme/money", format!("budget = \"{}\"", crowd::budget(100))),
         ("acme/rate", "requests = \"8/1h\"".to_owned()),
     ];
     let host = Host::new(&|tables| crowd::config(provider.address, &keys, tables).replace("3s", "10m"));
@@ -307,7 +318,7 @@ fn while_the_server_is_away_no_money_is_spent_and_rates_go_by_their_share() {
         let row = rows.iter().find(|row| row.request_id == *id).unwrap();
         assert_eq!((row.status, row.charge), (*status, COST), "{row:?}");
     }
-    assert_eq!(serving.spent("acme/money"), COST);
+    assert_eq!(serving.spent("acme%2Fmoney"), COST);
     // And the budget is open again.
     assert_eq!(status(address, &plain("acme/money")), 200);
     drop(process);
@@ -335,7 +346,8 @@ fn keys_made_at_run_time_pass_with_their_limits_and_end_when_they_are_revoked() 
         serde_json::from_slice(&answer.body).unwrap_or_default()
     };
     assert_eq!(status(address, &plain("nobody")), 401);
-    let made = operate("POST", "/admin/v1/keys", &json!({"name": "acme/ml/carol", "requests": "2/1h"}));
+    let made =
+        operate("POST", "/admin/v1/keys", &json!({"name": "acme/ml/carol", "limits": {"requests": "2/1h"}}));
     let carol = chat(made["secret"].as_str().unwrap(), &json!({"max_tokens": 10}));
     let statuses: Vec<u16> = (0..3).map(|_| status(address, &carol)).collect();
     assert_eq!(statuses, [200, 200, 429]);

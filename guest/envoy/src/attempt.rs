@@ -114,11 +114,12 @@ impl Attempt {
 
     fn act(&mut self, step: Step, length: Option<usize>) -> Action {
         let Some(exchange) = self.exchange.clone() else { return Action::Pause };
-        let exchange = exchange.borrow();
+        let mut exchange = exchange.borrow_mut();
         match step {
             Step::Relay(added) => {
                 if let Some(answer) = &self.answer {
                     answer.relay(&added, &exchange.id, length);
+                    exchange.status = answer.status;
                 }
                 self.phase = Phase::Relaying;
                 return Action::Continue;
@@ -291,15 +292,16 @@ impl HttpContext for Attempt {
             return Action::Continue;
         }
         self.ended = is_last;
-        // Envoy's own answer: there is none of the upstream.
-        if head::property(&["response", "code_details"]).is_none_or(|details| details != b"via_upstream") {
+        let fields = Fields::of(MapType::HttpResponseHeaders);
+        let status = fields.text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        // Envoy's own answer: there is none of the upstream. It is never a good one.
+        if !(200..300).contains(&status) && !is_of_upstream() {
             return self.judge(Outcome::Fault(fault()));
         }
-        let fields = Fields::of(MapType::HttpResponseHeaders);
         let Some(exchange) = self.exchange.clone() else { return Action::Continue };
         let policy = &exchange.borrow().gate.clone().policy;
         let head = Head {
-            status: fields.text(":status").and_then(|status| status.parse().ok()).unwrap_or(0),
+            status,
             read: fields.readable(policy.answer_headers),
             relayed: fields.readable(policy.relay_headers),
         };
@@ -365,6 +367,11 @@ impl Head {
         headers.extend(length.as_deref().map(|length| ("content-length", length)));
         head::replace(MapType::HttpResponseHeaders, &headers);
     }
+}
+
+/// Whether it is the upstream's answer that is looked at. Envoy takes its time to tell.
+fn is_of_upstream() -> bool {
+    head::property(&["response", "code_details"]).is_some_and(|details| details == b"via_upstream")
 }
 
 fn is_event_stream(content_type: &str) -> bool {

@@ -182,10 +182,9 @@ impl HttpContext for Door {
         if self.replied {
             return Action::Continue;
         }
-        let fields = Fields::of(MapType::HttpResponseHeaders);
         let mut exchange = self.exchange.borrow_mut();
-        if exchange.stage != Stage::Decided || fields.text(AFTER).is_some() {
-            // Envoy answers by itself: no try came to an end that was judged.
+        if exchange.stage != Stage::Decided {
+            // Envoy answers by itself, or has stopped to try: no try came to an end that was judged.
             let step = match exchange.stage {
                 Stage::Sent => {
                     let fault = exchange.fault.take().unwrap_or(Fault::Closed);
@@ -202,7 +201,6 @@ impl HttpContext for Door {
             head::send(&reply, &exchange.id);
             return Action::Pause;
         }
-        exchange.status = fields.text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
         self.complete = is_last;
         Action::Continue
     }

@@ -383,7 +383,7 @@ impl Exchange {
 
     /// Notes that bytes of the answer went to the client.
     pub fn first_byte(&mut self) {
-        let since = head::now().saturating_sub(self.started_ms);
-        self.first_byte_ms.get_or_insert(since);
+        let started_ms = self.started_ms;
+        self.first_byte_ms.get_or_insert_with(|| head::now().saturating_sub(started_ms));
     }
 }
