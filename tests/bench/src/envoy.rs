@@ -45,7 +45,7 @@ pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -
     memory(subjects, report).await
 }
 
-pub async fn throughput(subjects: &Subjects, effort: Effort, report: &mut Report) -> Result<()> {
+async fn throughput(subjects: &Subjects, effort: Effort, report: &mut Report) -> Result<()> {
     let envoy = Envoy::start(subjects).await?;
     let request = subjects.request_for(PLAIN);
     let mut ratios = Vec::new();
@@ -80,7 +80,7 @@ pub async fn throughput(subjects: &Subjects, effort: Effort, report: &mut Report
     Ok(())
 }
 
-pub async fn memory(subjects: &Subjects, report: &mut Report) -> Result<()> {
+async fn memory(subjects: &Subjects, report: &mut Report) -> Result<()> {
     let mut resident = Vec::new();
     for is_with in [false, true] {
         let envoy = Envoy::start(subjects).await?;
