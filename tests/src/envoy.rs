@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use self::config::Stage;
+pub use self::config::{LEDGER, Stage, TOKEN_VARIABLE};
 pub use self::desk::Desk;
-pub use self::process::{Begun, DESK, PLUGIN, Process, program, python};
+pub use self::process::{Begun, DESK, PLUGIN, Process, TOKEN, program, python};
 use crate::driver::Driver;
 use crate::live::leaves_after;
 use crate::outcome::Outcome;
@@ -62,7 +62,13 @@ impl Driver for Envoy {
             .map(|name| (name.clone(), provider.address(name), setup::timeout(&text, name)))
             .collect();
         let name = format!("v{}", self.shown.replace_with(|shown| *shown + 1));
-        let stage = Stage { name: &name, config: &config, prices: prices.as_deref(), upstreams: &upstreams };
+        let stage = Stage {
+            name: &name,
+            config: &config,
+            prices: prices.as_deref(),
+            upstreams: &upstreams,
+            ledger: None,
+        };
         let mut process = self.process.borrow_mut();
         let address = match process.show(&stage) {
             Begun::At(address) => address,

@@ -225,7 +225,7 @@ fn write(wire: &mut Wire, answer: &Answer, in_steps: bool) -> io::Result<()> {
 
 /// Returns once the other side has read all that was written to it. Linux tells what waits in a socket, also in that of
 /// the other side, which is on this machine.
-fn wait_until_read(stream: &TcpStream) {
+pub fn wait_until_read(stream: &TcpStream) {
     let (Ok(own), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let (own, peer) = (format!(":{:04X} ", own.port()), format!(":{:04X} ", peer.port()));
     let waits = |line: &str| {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::{fs, thread};
 
 use serde_json::{Value, json};
-use tollgate_tests::envoy::{Begun, DESK, Desk, PLUGIN, Process, Stage, program, python};
+use tollgate_tests::envoy::{Begun, DESK, Desk, PLUGIN, Process, Stage, TOKEN, program, python};
 use tollgate_tests::outcome::Cell;
 use tollgate_tests::programs::{allow_many_files, folder};
 use tollgate_tests::provider::Provider;
@@ -55,7 +55,7 @@ fn vector(answers: usize) -> Vector {
 fn show(process: &mut Process, provider: &Provider, plugin: &str) -> SocketAddr {
     let config = provider.place(CONFIG);
     let upstreams = [("main".to_owned(), provider.address("main"), "10s".to_owned())];
-    let stage = Stage { name: "s1", config: &config, prices: None, upstreams: &upstreams };
+    let stage = Stage { name: "s1", config: &config, upstreams: &upstreams, ..Stage::default() };
     match process.show_with(&stage, Path::new(plugin)) {
         Begun::At(address) => address,
         Begun::Refused => panic!("the configuration is refused"),
@@ -156,7 +156,7 @@ fn a_missing_key_never_passes_whatever_the_state_of_the_module() {
 /// The same stage with a module that fails in the plugin's place.
 fn show_again(process: &mut Process, provider: &Provider) -> SocketAddr {
     let upstreams = [("main".to_owned(), provider.address("main"), "10s".to_owned())];
-    let stage = Stage { name: "s2", config: "", prices: None, upstreams: &upstreams };
+    let stage = Stage { name: "s2", upstreams: &upstreams, ..Stage::default() };
     match process.show_with(&stage, Path::new(DESK)) {
         Begun::At(address) => address,
         Begun::Refused => panic!("the desk takes any configuration"),
@@ -168,8 +168,7 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
     let vector = vector(0);
     let provider = start(&vector);
     let mut process = Process::start(1, false);
-    let stage =
-        Stage { name: "s1", config: "[upstreams.main]\nbase_url = 5\n[x]\n", prices: None, upstreams: &[] };
+    let stage = Stage { name: "s1", config: "[upstreams.main]\nbase_url = 5\n[x]\n", ..Stage::default() };
     assert!(matches!(process.show(&stage), Begun::Refused));
     let told = process.wait_for("s1", |said| {
         let problems = said.iter().filter(|line| line.starts_with("problem: "));
@@ -181,21 +180,28 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
     drop(provider);
 }
 
-/// The example as it is, but for where this build of the module is.
+/// The example as it is, but for where this build of the module is; and with its books at a server.
 #[test]
-fn the_example_is_valid() {
+fn the_example_is_valid_with_either_ledger() {
+    const REMOTE: &str = "#~ ";
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let example = fs::read_to_string(root.join("examples/envoy/envoy.yaml")).unwrap();
     let module = "target/wasm32-wasip1/module/tollgate_envoy.wasm";
-    assert!(example.contains(module));
+    assert!(example.contains(module) && example.contains(&format!("\n    {REMOTE}")));
     let folder = folder();
     let file = folder.path().join("envoy.yaml");
-    fs::write(&file, example.replace(module, PLUGIN)).unwrap();
-    let mut envoy = Command::new(program());
-    envoy.args(["--mode", "validate", "-l", "warning", "-c"]).arg(&file).env("OPENAI_API_KEY", "sk-none");
-    let told = envoy.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
-    assert!(told.status.success() && out.contains("OK"), "{out}{err}");
+    let here = example.replace(module, PLUGIN);
+    let there = here.replace(REMOTE, "");
+    assert!(there.contains("\n    - name: ledger.example\n"));
+    for config in [here, there] {
+        fs::write(&file, config).unwrap();
+        let mut envoy = Command::new(program());
+        envoy.args(["--mode", "validate", "-l", "warning", "-c"]).arg(&file);
+        envoy.env("OPENAI_API_KEY", "sk-none").env("TOLLGATE_LEDGER_TOKEN", TOKEN);
+        let told = envoy.output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+        assert!(told.status.success() && out.contains("OK"), "{out}{err}");
+    }
 }
 
 /// The official package as the client.

@@ -21,8 +21,9 @@ usage: cargo xtask <command>
   up [ARGS]         build the gateway and start it with its built-in provider (`tollgate serve --demo ARGS`)
   edge              compose the policy and a shell into target/tollgate-edge.wasm, for any host of wasi:http 0.3
   test [STEPS]      run every check, or only the steps named
-  bench [--quick] [--noise]
-                    build for release and measure against a bare proxy; --noise measures the machine itself
+  bench [--quick] [--noise | --envoy]
+                    build for release and measure against a bare proxy; --noise measures the machine itself,
+                    --envoy only the plugin, against Envoy without it
 ";
 
 fn main() -> ExitCode {

@@ -46,6 +46,19 @@ pub fn ensure() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The Envoy that is one of its packages, unless the variable ENVOY names another.
+pub fn envoy() -> Result<PathBuf> {
+    if let Some(envoy) = std::env::var_os("ENVOY") {
+        return Ok(envoy.into());
+    }
+    let mut find = Command::new(ensure()?);
+    find.args(["-c", "import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / '_bin' / 'envoy')"]);
+    let found = step::output(find).map(|found| PathBuf::from(found.trim()));
+    found
+        .filter(|envoy| envoy.exists())
+        .context("there is no Envoy in target/venv: name one in the variable ENVOY")
+}
+
 /// Runs the tests in a folder with pytest, against the gateway's binary.
 pub fn pytest(folder: &str, gateway: &Path) -> Result<()> {
     let mut command = Command::new(ensure()?);

@@ -25,6 +25,11 @@ pub fn bits() -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// This VM, told from all others.
+pub fn vm() -> String {
+    VM.with(|vm| format!("{vm:016x}"))
+}
+
 /// An id that no other exchange has: 64 random bits of this VM, then a counter. The client's own `x-request-id` is not
 /// used: who chooses ids could name the hold of another exchange.
 pub fn id() -> String {

@@ -9,17 +9,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use proxy_wasm::types::LogLevel;
-use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome as Ended, Reservation};
+use tollgate_ledger::keyring::Recalled;
+use tollgate_ledger::keys::{Digest, Found};
+use tollgate_ledger::{Charged, Claim, Entry, Hold, Outcome as Ended, Reservation};
 use tollgate_policy::{
     Admission, BadTicket, Ending, Failure, Fault, Head, Identity, Limited, Reply, Settlement, Standing,
     Surroundings, Target,
 };
 
 use crate::breakers::Passed;
+use crate::callers::Caller;
 use crate::gate::Gate;
 use crate::head::{self, Fields};
+use crate::ledger::Place;
 use crate::plugin::log;
-use crate::{chance, ledger, record, translate};
+use crate::server::Asked;
+use crate::{chance, record, translate};
 
 /// An exchange that several contexts know.
 pub type Shared = Rc<RefCell<Exchange>>;
@@ -78,6 +83,7 @@ pub struct Exchange {
     pub id: String,
     /// The policy's memory; empty before `identify`.
     pub ticket: Vec<u8>,
+    caller: Called,
     pub held: Option<Held>,
     pub targets: Vec<Target>,
     pub standings: Vec<Standing>,
@@ -93,6 +99,8 @@ pub struct Exchange {
     pub sent_at_ms: u64,
     /// Whose breaker let the try under way pass.
     pub passed: Option<Passed>,
+    /// The row of the exchange, if what it asks to be raised is granted.
+    pub raising: Option<Arc<Entry>>,
     /// Why the try under way ended without an answer.
     pub fault: Option<Fault>,
     /// Whether the answer's body goes through the policy.
@@ -108,12 +116,30 @@ pub struct Exchange {
     finished: bool,
 }
 
-/// Claims that were granted and are not settled yet.
+/// Who calls.
+enum Called {
+    /// Somebody whom the configuration knows, or nobody yet.
+    Configured,
+    /// Somebody with this digest, who is looked for.
+    By(Digest),
+    /// Somebody whose key was made at run time.
+    Known(Caller),
+}
+
+/// Claims that were asked for, and are not settled yet.
 pub struct Held {
     /// The row of the exchange as it stands if nobody settles it.
     pub opening: Arc<Entry>,
     pub claims: Vec<Claim>,
+    pub place: Place,
     renewed_ms: u64,
+}
+
+impl Held {
+    /// As the ledger takes it.
+    pub fn hold(&self, lease_ms: u64) -> Hold<'_> {
+        Hold { entry: &self.opening, claims: &self.claims, lease_ms }
+    }
 }
 
 impl Exchange {
@@ -123,6 +149,7 @@ impl Exchange {
             gate,
             id: chance::id(),
             ticket: Vec::new(),
+            caller: Called::Configured,
             held: None,
             targets: Vec::new(),
             standings: Vec::new(),
@@ -133,6 +160,7 @@ impl Exchange {
             dispatched_before: false,
             sent_at_ms: 0,
             passed: None,
+            raising: None,
             fault: None,
             inspect: false,
             stopped: false,
@@ -144,11 +172,11 @@ impl Exchange {
         }
     }
 
-    /// Who calls.
+    /// Who calls. The answer is for [`Exchange::known`]; none: it is known already.
     ///
     /// # Errors
     /// Why the request ends here.
-    pub fn identify(&mut self, fields: &Fields) -> Result<(), Stop> {
+    pub fn identify(&mut self, fields: &Fields) -> Result<Option<Asked<Option<Found>>>, Stop> {
         let gate = Rc::clone(&self.gate);
         let headers = fields.strictly(&gate.policy.request_headers).map_err(|name| {
             Stop::Failure(Failure::Malformed(format!(
@@ -162,47 +190,111 @@ impl Exchange {
             Identity::Reply(reply) => Err(Stop::Reply(reply)),
             Identity::Caller(caller) => {
                 self.ticket = caller.ticket;
-                // There is no store of keys in Envoy: who is not in the configuration is nobody.
-                if caller.configured { Ok(()) } else { Err(Stop::Failure(Failure::UnknownKey)) }
+                if caller.configured { Ok(None) } else { self.look_up(caller.digest) }
             }
         }
     }
 
-    /// What the request may do, and what is held for it. INVARIANT (never over-admit): nothing is sent before.
+    fn look_up(&mut self, digest: Digest) -> Result<Option<Asked<Option<Found>>>, Stop> {
+        match self.gate.callers.borrow().recall(&digest, head::now()) {
+            Recalled::Caller(caller) => {
+                self.caller = Called::Known(caller);
+                Ok(None)
+            }
+            Recalled::Stranger => Err(Stop::Failure(Failure::UnknownKey)),
+            Recalled::Unknown => {
+                self.caller = Called::By(digest);
+                Ok(Some(self.gate.ledger.find(&digest)))
+            }
+        }
+    }
+
+    /// The key that was looked for.
     ///
     /// # Errors
     /// See [`Exchange::identify`].
-    pub fn admit(&mut self, body: &[u8]) -> Result<(), Stop> {
+    pub fn known(&mut self, answer: Result<Option<Found>, String>) -> Result<(), Stop> {
+        let Called::By(digest) = self.caller else { return Ok(()) };
+        let mut callers = self.gate.callers.borrow_mut();
+        let now = head::now();
+        let caller = match answer {
+            Ok(found) => callers.learn(&digest, found, now),
+            Err(cause) => {
+                log(LogLevel::Error, &format!("{}: the key store did not answer: {cause}", self.id));
+                let silent = callers.while_silent(&digest, now);
+                Some(silent.ok_or(Stop::Failure(Failure::LedgerUnavailable))?)
+            }
+        };
+        self.caller = Called::Known(caller.ok_or(Stop::Failure(Failure::UnknownKey))?);
+        Ok(())
+    }
+
+    /// What the request may do. The ledger is asked for what that costs at most; its answer is for [`Exchange::granted`].
+    /// INVARIANT (never over-admit): nothing is sent before.
+    ///
+    /// # Errors
+    /// See [`Exchange::identify`].
+    pub fn admit(&mut self, body: &[u8]) -> Result<Asked<Reservation>, Stop> {
         let gate = Rc::clone(&self.gate);
         let now = head::now();
         let latencies = gate.policy.wants_latencies.then(|| gate.lately.borrow().latencies());
         let around =
             Surroundings { now_ms: now, random: chance::bits(), latencies: latencies.unwrap_or_default() };
-        let admitted = match gate.policy.gateway.admit(&self.ticket, None, body, &around)? {
+        let principal = match &self.caller {
+            Called::Configured => None,
+            Called::Known(Caller(principal)) => Some(&**principal),
+            // Whoever is still looked for is nobody.
+            Called::By(_) => return Err(Stop::Failure(Failure::UnknownKey)),
+        };
+        let admitted = match gate.policy.gateway.admit(&self.ticket, principal, body, &around)? {
             Admission::Reply(reply) => return Err(Stop::Reply(reply)),
             Admission::Admitted(admitted) => admitted,
         };
         self.ticket = admitted.ticket;
         self.targets = admitted.targets;
         let opening = Arc::new(translate::entry(&self.id, now, admitted.usage));
-        let claims: Vec<Claim> = admitted.claims.iter().map(translate::claim).collect();
-        let hold = Hold { entry: &opening, claims: &claims, lease_ms: gate.lease_ms() };
-        match ledger::reserve(hold, now) {
+        let claims = admitted.claims.iter().map(translate::claim).collect();
+        // Noted first: if the client leaves before there is an answer, what it granted is still settled.
+        let held = Held { opening, claims, place: Place::Perhaps, renewed_ms: now };
+        Ok(gate.ledger.reserve(self.held.insert(held).hold(gate.lease_ms()), now))
+    }
+
+    /// What the ledger answered.
+    ///
+    /// # Errors
+    /// See [`Exchange::identify`].
+    pub fn granted(&mut self, answer: Result<Reservation, String>) -> Result<(), Stop> {
+        let Some(mut held) = self.held.take() else { return Err(Stop::Broken) };
+        let ledger = &self.gate.ledger;
+        let now = head::now();
+        held.place = if answer.is_ok() { Place::Books } else { Place::Share };
+        let answer = answer.or_else(|down| ledger.reserve_share(held.hold(self.gate.lease_ms()), down, now));
+        match answer {
             Ok(Reservation::Granted { standings, .. }) => {
                 self.standings = standings.iter().map(translate::standing).collect();
-                self.held = Some(Held { opening, claims, renewed_ms: now });
+                self.held = Some(held);
                 Ok(())
             }
             Ok(Reservation::Limited { claim, retry_after_ms, standings }) => {
+                if held.place == Place::Share {
+                    self.let_go(&held, now);
+                }
                 let standings = standings.iter().map(translate::standing).collect();
                 let claim = u32::try_from(claim).unwrap_or(u32::MAX);
                 Err(Stop::Failure(Failure::Limited(Limited { claim, retry_after_ms, standings })))
             }
             Err(cause) => {
                 log(LogLevel::Error, &format!("{}: the ledger did not answer: {cause}", self.id));
+                self.let_go(&held, now);
                 Err(Stop::Failure(Failure::LedgerUnavailable))
             }
         }
+    }
+
+    /// Gives back what may have been granted although nobody heard of it.
+    fn let_go(&self, held: &Held, now: u64) {
+        let row = Arc::new(held.opening.undispatched());
+        self.gate.ledger.settle(row, Charged::Nothing, Place::Perhaps, now);
     }
 
     /// The policy's words for why the request ends.
@@ -240,9 +332,7 @@ impl Exchange {
             return;
         }
         held.renewed_ms = now;
-        if let Err(cause) = ledger::renew(&held.opening, lease_ms, now) {
-            log(LogLevel::Error, &format!("{}: a lease was not moved: {cause}", self.id));
-        }
+        self.gate.ledger.renew(&held.opening, lease_ms, held.place, now);
     }
 
     /// Closes the exchange: settles what is held, writes the row. INVARIANT (settle once): only the first call does
@@ -255,9 +345,13 @@ impl Exchange {
         let now = head::now();
         if let Some(passed) = self.passed.take() {
             // It was cancelled, and tells nothing.
-            passed.tell(tollgate_ledger::breaker::Health::Unknown, now);
+            self.gate.breakers.tell(&passed, tollgate_ledger::breaker::Health::Unknown, now);
         }
         match self.held.take() {
+            Some(held) if held.place == Place::Perhaps => {
+                self.let_go(&held, now);
+                record::refused(&self.id, self.status);
+            }
             Some(held) => self.settle(&held, ending, now),
             None => record::refused(&self.id, self.status),
         }
@@ -266,18 +360,16 @@ impl Exchange {
     fn settle(&self, held: &Held, ending: Ending, now: u64) {
         let settled = self.gate.policy.gateway.settle(&self.ticket, ending);
         let settled = settled.ok().filter(|settlement| settlement.amounts.len() == held.claims.len());
-        let amounts;
-        let (entry, charge) = match settled {
-            Some(Settlement { amounts: real, usage }) => {
-                amounts = real;
+        let (entry, charged) = match settled {
+            Some(Settlement { amounts, usage }) => {
                 let entry = translate::entry(&self.id, held.opening.at_ms, usage);
-                (Entry { outcome: translate::outcome(ending), ..entry }, Charge::Amounts(&amounts))
+                (Entry { outcome: translate::outcome(ending), ..entry }, Charged::Amounts(amounts))
             }
             None => {
                 log(LogLevel::Error, &format!("{}: the policy did not settle", self.id));
                 // What was held is charged once anything was sent, for nobody can say what it was.
-                let charge = if self.dispatched { Charge::Held } else { Charge::Nothing };
-                (Entry { outcome: Ended::PolicyFailed, ..Entry::clone(&held.opening) }, charge)
+                let charged = if self.dispatched { Charged::Held } else { Charged::Nothing };
+                (Entry { outcome: Ended::PolicyFailed, ..Entry::clone(&held.opening) }, charged)
             }
         };
         let entry = Arc::new(Entry {
@@ -286,15 +378,12 @@ impl Exchange {
             first_byte_ms: self.first_byte_ms,
             ..entry
         });
-        match ledger::settle(&entry, charge, now) {
-            Ok((_, closed)) => closed.iter().for_each(|row| record::row(row)),
-            Err(cause) => log(LogLevel::Error, &format!("{}: not settled: {cause}", self.id)),
-        }
+        self.gate.ledger.settle(entry, charged, held.place, now);
     }
 
     /// Notes that bytes of the answer went to the client.
     pub fn first_byte(&mut self) {
-        let since = head::now().saturating_sub(self.started_ms);
-        self.first_byte_ms.get_or_insert(since);
+        let started_ms = self.started_ms;
+        self.first_byte_ms.get_or_insert_with(|| head::now().saturating_sub(started_ms));
     }
 }

@@ -4,18 +4,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use proxy_wasm::types::LogLevel;
+use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::{Claim, Hold, Raise};
 use tollgate_policy::{
-    Attempt, BadTicket, Fault, Header, Health, Holding, Judgement, Outcome, Output, Piece, Reply, Verdict,
+    Attempt, BadTicket, Fault, Header, Health, Holding, Judgement, Outcome, Output, Piece, Reply, Target,
+    Verdict,
 };
 
+use crate::breakers::Passed;
 use crate::exchange::{Exchange, Stage, Stop};
 use crate::head;
 use crate::plugin::log;
-use crate::{breakers, chance, ledger, translate};
+use crate::server::{Asked, Pending};
+use crate::{chance, translate};
 
 /// What is to be done next.
 pub enum Step {
+    /// Wait whether the target's breaker lets pass; its answer is for [`Exchange::passage`].
+    Wait(Pending<Passage>),
     /// Send to the target.
     Send,
     /// Try again after so many milliseconds.
@@ -40,33 +46,59 @@ impl Exchange {
             // Envoy tries what was answered already: its client is gone.
             return Step::Reply(self.words(Stop::Broken));
         }
+        self.approach()
+    }
+
+    /// The breaker's answer.
+    pub fn passage(&mut self, answer: Result<Passage, String>) -> Step {
+        match self.passed(answer) {
+            Step::Again(0) => self.approach(),
+            step => step,
+        }
+    }
+
+    /// Asks the breaker of the target that is to be tried; where it lets nobody pass, that of the next one.
+    fn approach(&mut self) -> Step {
         loop {
-            let Some(target) = usize::try_from(self.target).ok().and_then(|index| self.targets.get(index))
-            else {
-                return Step::Reply(self.words(Stop::Broken));
-            };
-            let now = head::now();
-            let passed = match target.breaker {
-                None => Ok(None),
-                Some(rule) => breakers::ask(&target.upstream, translate::breaker(rule), now).map(Some),
-            };
-            match passed {
-                Ok(passed) => {
-                    self.passed = passed;
-                    self.number = self.number.saturating_add(1);
-                    self.gate.lately.borrow_mut().sent(self.number, now);
-                    self.dispatched_before = std::mem::replace(&mut self.dispatched, true);
-                    self.sent_at_ms = now;
-                    self.fault = None;
-                    self.stage = Stage::Sent;
-                    return Step::Send;
-                }
-                Err(wait_ms) => match self.judge(Outcome::Tripped(wait_ms)) {
+            let gate = Rc::clone(&self.gate);
+            let Some(target) = self.chosen() else { return Step::Reply(self.words(Stop::Broken)) };
+            let Some(rule) = target.breaker else { return self.send(None) };
+            match gate.breakers.ask(&target.upstream, translate::breaker(rule), head::now()) {
+                Asked::Waits(pending) => return Step::Wait(pending),
+                Asked::Answered(answer) => match self.passed(answer) {
                     Step::Again(0) => {}
                     step => return step,
                 },
             }
         }
+    }
+
+    fn passed(&mut self, answer: Result<Passage, String>) -> Step {
+        let gate = Rc::clone(&self.gate);
+        let Some((rule, target)) = self.chosen().and_then(|target| Some((target.breaker?, target))) else {
+            return Step::Reply(self.words(Stop::Broken));
+        };
+        match gate.breakers.passed(&target.upstream, translate::breaker(rule), answer, head::now()) {
+            Ok(passed) => self.send(Some(passed)),
+            Err(wait_ms) => self.judge(Outcome::Tripped(wait_ms)),
+        }
+    }
+
+    fn send(&mut self, passed: Option<Passed>) -> Step {
+        let now = head::now();
+        self.passed = passed;
+        self.number = self.number.saturating_add(1);
+        self.gate.lately.borrow_mut().sent(self.number, now);
+        self.dispatched_before = std::mem::replace(&mut self.dispatched, true);
+        self.sent_at_ms = now;
+        self.fault = None;
+        self.stage = Stage::Sent;
+        Step::Send
+    }
+
+    /// The target that is tried.
+    pub fn chosen(&self) -> Option<&Target> {
+        self.targets.get(usize::try_from(self.target).ok()?)
     }
 
     /// Has the policy judge what came of a try.
@@ -116,8 +148,7 @@ impl Exchange {
 
     /// Passes on what a try tells of its upstream.
     fn learn(&mut self, health: Health, now: u64) {
-        let target = usize::try_from(self.target).ok().and_then(|index| self.targets.get(index));
-        let upstream = target.map(|target| target.upstream.as_str()).unwrap_or_default();
+        let upstream = self.chosen().map(|target| target.upstream.as_str()).unwrap_or_default();
         match health {
             Health::Good => {
                 let place = self.gate.settings.upstreams.keys().position(|name| name == upstream);
@@ -136,54 +167,66 @@ impl Exchange {
             Health::Bad | Health::Unknown => {}
         }
         if let Some(passed) = self.passed.take() {
-            passed.tell(translate::health(health), now);
+            self.gate.breakers.tell(&passed, translate::health(health), now);
         }
     }
 
-    /// What the client gets for a piece of the answer; none: the piece as it is.
-    pub fn pass_on(&mut self, bytes: &[u8], is_last: bool) -> Option<Vec<u8>> {
-        if self.stopped {
-            return Some(Vec::new());
-        }
-        if !self.inspect {
+    /// Passes on a piece of the answer. What it asks for must be held before anything more passes; the answer is for
+    /// [`Exchange::raised`].
+    pub fn pass_on(&mut self, bytes: &[u8], passing: &mut Passing) -> Option<Asked<Raise>> {
+        if bytes.is_empty() {
             return None;
         }
-        self.fed(bytes, is_last).unwrap_or_else(|BadTicket| {
-            log(LogLevel::Error, &format!("{}: the policy gave no answer", self.id));
-            (self.failed, self.stopped) = (true, true);
-            Some(Vec::new())
-        })
+        if self.stopped {
+            passing.is_changed = true;
+            return None;
+        }
+        let Some((output, holding)) = self.feed_or_fail(Piece::Chunk(bytes)) else {
+            passing.is_changed = true;
+            return None;
+        };
+        match output {
+            Output::Pass => passing.bytes.extend_from_slice(bytes),
+            output => self.put(passing, output),
+        }
+        let asked = holding.filter(|_| !self.stopped).map(|holding| self.raise(holding))?;
+        Some(asked.unwrap_or(Asked::Answered(Ok(Raise::Gone))))
     }
 
-    fn fed(&mut self, bytes: &[u8], is_last: bool) -> Result<Option<Vec<u8>>, BadTicket> {
-        let mut out = None;
-        if !bytes.is_empty() {
-            let (output, holding) = self.feed(Piece::Chunk(bytes))?;
-            self.put(&mut out, output);
-            if let Some(holding) = holding.filter(|_| !self.stopped)
-                && !self.raise(holding)
-                && let (Output::Stop(last), _) = self.feed(Piece::Limited)?
-            {
-                out.get_or_insert_with(|| bytes.to_vec()).extend(last);
-                self.stopped = true;
+    /// More was asked for. INVARIANT (fail closed on money): what nobody knows to be held is not held.
+    pub fn raised(&mut self, answer: Result<Raise, String>, passing: &mut Passing) {
+        let opening = self.raising.take();
+        match (answer, &mut self.held, opening) {
+            (Ok(Raise::Granted { .. }), Some(held), Some(opening)) => {
+                held.opening = opening;
+                return;
             }
+            (Err(cause), ..) => {
+                log(LogLevel::Error, &format!("{}: the ledger did not hold more: {cause}", self.id));
+            }
+            _ => {}
         }
-        if is_last && !self.stopped {
-            let (Output::Replace(last) | Output::Stop(last), _) = self.feed(Piece::End)? else {
-                return Ok(out);
-            };
-            out.get_or_insert_with(|| bytes.to_vec()).extend(last);
+        if let Some((output, _)) = self.feed_or_fail(Piece::Limited) {
+            self.put(passing, output);
         }
-        Ok(out)
+    }
+
+    /// The answer is complete.
+    pub fn ended(&mut self, passing: &mut Passing) {
+        if !self.stopped
+            && let Some((output, _)) = self.feed_or_fail(Piece::End)
+        {
+            self.put(passing, output);
+        }
     }
 
     /// Notes what stands for a piece.
-    fn put(&mut self, out: &mut Option<Vec<u8>>, output: Output) {
+    fn put(&mut self, passing: &mut Passing, output: Output) {
         match output {
             Output::Pass => {}
-            Output::Replace(bytes) => *out = Some(bytes),
+            Output::Replace(bytes) => passing.put(&bytes),
             Output::Stop(bytes) => {
-                *out = Some(bytes);
+                passing.put(&bytes);
                 self.stopped = true;
             }
         }
@@ -197,6 +240,15 @@ impl Exchange {
         }
     }
 
+    fn feed_or_fail(&mut self, piece: Piece<'_>) -> Option<(Output, Option<Holding>)> {
+        self.feed(piece)
+            .inspect_err(|BadTicket| {
+                log(LogLevel::Error, &format!("{}: the policy gave no answer", self.id));
+                (self.failed, self.stopped) = (true, true);
+            })
+            .ok()
+    }
+
     fn feed(&mut self, piece: Piece<'_>) -> Result<(Output, Option<Holding>), BadTicket> {
         let fed = self.gate.policy.gateway.feed(&self.ticket, piece)?;
         if let Some(ticket) = fed.ticket {
@@ -205,27 +257,34 @@ impl Exchange {
         Ok((fed.output, fed.holding))
     }
 
-    /// Holds more, all claims or none. INVARIANT (fail closed on money): what nobody knows to be held is not held.
-    fn raise(&mut self, holding: Holding) -> bool {
-        let Some(held) = self.held.as_mut().filter(|held| held.claims.len() == holding.amounts.len()) else {
-            return false;
-        };
+    /// Asks to hold more, all claims or none. None: there is nothing that could hold more.
+    fn raise(&mut self, holding: Holding) -> Option<Asked<Raise>> {
+        let gate = Rc::clone(&self.gate);
+        let held = self.held.as_ref().filter(|held| held.claims.len() == holding.amounts.len())?;
         log(LogLevel::Debug, &format!("{}: raises {:?}", self.id, holding.amounts));
         let wanted = held.claims.iter().zip(&holding.amounts);
         let claims: Vec<Claim> =
             wanted.map(|(claim, amount)| Claim { amount: *amount, ..claim.clone() }).collect();
         let entry = Arc::new(translate::entry(&self.id, held.opening.at_ms, holding.usage));
-        let hold = Hold { entry: &entry, claims: &claims, lease_ms: self.gate.lease_ms() };
-        match ledger::raise(hold, head::now()) {
-            Ok(Raise::Granted { .. }) => {
-                held.opening = entry;
-                true
-            }
-            Ok(Raise::Limited { .. } | Raise::Gone) => false,
-            Err(cause) => {
-                log(LogLevel::Error, &format!("{}: the ledger did not hold more: {cause}", self.id));
-                false
-            }
-        }
+        let hold = Hold { entry: &entry, claims: &claims, lease_ms: gate.lease_ms() };
+        let asked = gate.ledger.raise(hold, held.place, head::now());
+        self.raising = Some(entry);
+        Some(asked)
+    }
+}
+
+/// What goes on to the client in place of what came.
+#[derive(Default)]
+pub struct Passing {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// It is not what came.
+    pub is_changed: bool,
+}
+
+impl Passing {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.is_changed = true;
     }
 }

@@ -1,16 +1,19 @@
 //! A loaded configuration and what belongs to it. Immutable but for what this worker counted lately.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use proxy_wasm::types::LogLevel;
 use serde_json::Value;
+use tollgate_ledger::keyring::Keyring;
 use tollgate_policy::{Gateway, Loaded, Problem, Settings as Loading};
-use tollgate_settings::{Config, SHELL_TABLES};
+use tollgate_settings::{Config, LOCAL_SHARE, LedgerSettings, SHELL_TABLES};
 
+use crate::breakers::Breakers;
+use crate::callers::Caller;
 use crate::lately::Lately;
-use crate::plugin::log;
-use crate::{ledger, record};
+use crate::ledger::Ledger;
+use crate::server::Server;
+use crate::sheets::Sheets;
 
 /// The shell's tables of the file. What they say of clusters, timeouts, listeners and credentials is Envoy's own to know,
 /// and passed over.
@@ -24,10 +27,14 @@ pub struct Gate {
     pub settings: Settings,
     /// What an operator should know.
     pub notes: Vec<Problem>,
+    /// Where the books are.
+    pub ledger: Ledger,
+    /// Which upstreams are left alone.
+    pub breakers: Breakers,
+    /// The callers that the ledger was asked about lately.
+    pub callers: RefCell<Keyring<Caller>>,
     /// What this worker saw lately.
     pub lately: RefCell<Lately>,
-    /// The organisations of the keys: each has its own sheet of the ledger.
-    organisations: BTreeSet<String>,
 }
 
 impl Gate {
@@ -70,25 +77,40 @@ impl Gate {
             }
         };
         let notes = std::mem::take(&mut policy.notes);
-        let callers = policy.gateway.callers();
-        let organisations =
-            callers.iter().map(|caller| ledger::organisation(&caller.key).to_owned()).collect();
+        let (ledger, breakers) = books(&settings, &policy).map_err(|problem| vec![problem])?;
         let lately = RefCell::new(Lately::new(settings.upstreams.len()));
-        Ok(Self { policy, settings, notes, lately, organisations })
+        Ok(Self { policy, settings, notes, ledger, breakers, callers: RefCell::default(), lately })
     }
 
     /// How long a hold stays open without a sign of life, in milliseconds.
     pub fn lease_ms(&self) -> u64 {
         u64::try_from(self.settings.lease.as_millis()).unwrap_or(u64::MAX)
     }
+}
 
-    /// Closes the holds whose lease has passed: those of a worker that is gone. They are charged as held.
-    pub fn expire(&self, now: u64) {
-        for organisation in &self.organisations {
-            match ledger::expire(organisation, now) {
-                Ok(lost) => lost.iter().for_each(|row| record::row(row)),
-                Err(cause) => log(LogLevel::Error, &format!("leases were not looked at: {cause}")),
-            }
+/// The books and breakers that `[ledger]` names. What is no server is the memory of this Envoy.
+fn books(settings: &Settings, policy: &Loaded) -> Result<(Ledger, Breakers), Problem> {
+    let keys = || policy.gateway.callers().into_iter().map(|caller| caller.key);
+    let wrong =
+        |at: &str, message: &str| Problem { at: at.to_owned(), line: None, message: message.to_owned() };
+    let (url, timeout, percent) = match &settings.ledger {
+        LedgerSettings::Memory | LedgerSettings::Sqlite { .. } => {
+            return Ok((Ledger::Here(Sheets::new("sheet", keys())), Breakers::Here));
         }
-    }
+        LedgerSettings::Redis { .. } => {
+            return Err(wrong(
+                "ledger.store",
+                "must be `memory` or `remote` inside Envoy: Redis is for `tollgate serve`",
+            ));
+        }
+        LedgerSettings::Remote { url, timeout, local_share_percent, .. } => {
+            (url, *timeout, local_share_percent.unwrap_or(LOCAL_SHARE))
+        }
+    };
+    let credential = settings.ledger_credential(&|name| std::env::var(name).ok())?;
+    let server = credential.and_then(|credential| Server::new(url.clone(), &credential, timeout));
+    let server = server.ok_or_else(|| wrong("ledger.token", "must be printable"))?;
+    let server = Rc::new(server);
+    let breakers = Breakers::There(Rc::clone(&server), RefCell::default());
+    Ok((Ledger::There { server, share: Sheets::new("share", keys()), percent }, breakers))
 }

@@ -7,13 +7,14 @@
 //! in, it identifies, admits, reserves and settles ([`door`]). Behind it an internal listener of the same Envoy passes
 //! each try through the plugin once more ([`attempt`]): there a target is chosen and its edits made, its answer is
 //! judged, and what the policy wants to try again is handed back to Envoy's own retries. What both know of an exchange
-//! is in [`exchange`]; what all workers share is in Envoy's shared data ([`ledger`]).
+//! is in [`exchange`]; the books are in Envoy's shared data, or with a Tollgate server ([`ledger`]).
 //!
 //! Credentials never come here: Envoy adds them behind the plugin.
 #![expect(missing_docs, reason = "proxy-wasm's macro writes the entry point")]
 
 mod attempt;
 mod breakers;
+mod callers;
 mod chance;
 mod door;
 mod exchange;
@@ -22,9 +23,12 @@ mod gate;
 mod head;
 mod lately;
 mod ledger;
+mod outbox;
 mod plugin;
 mod record;
+mod server;
 mod shared;
+mod sheets;
 mod translate;
 
 proxy_wasm::main! {{

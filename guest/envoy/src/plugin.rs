@@ -1,5 +1,5 @@
 //! One place in Envoy where the plugin stands: read its configuration, make a context for each request, look at the
-//! leases every second.
+//! leases every second, send what nobody waits for.
 //!
 //! A configuration with problems is refused with all of them in the log, and Envoy then lets nothing pass.
 
@@ -13,7 +13,7 @@ use proxy_wasm::types::{ContextType, LogLevel};
 use crate::attempt::Attempt;
 use crate::door::Door;
 use crate::gate::Gate;
-use crate::{exchange, head};
+use crate::{exchange, head, outbox};
 
 /// The `root_id` of the plugin on the internal listener.
 const TRIES: &str = "tries";
@@ -29,7 +29,11 @@ pub struct Plugin {
     is_for_tries: bool,
 }
 
-impl Context for Plugin {}
+impl Context for Plugin {
+    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
+        outbox::answered(token);
+    }
+}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
@@ -44,6 +48,7 @@ impl RootContext for Plugin {
                     log(LogLevel::Warn, &format!("note: {}", in_one_line(note)));
                 }
                 self.gate = Some(Rc::new(gate));
+                outbox::listen();
                 self.set_tick_period(TICK);
                 true
             }
@@ -59,8 +64,13 @@ impl RootContext for Plugin {
     fn on_tick(&mut self) {
         if let Some(gate) = &self.gate {
             exchange::renew(head::now());
-            gate.expire(head::now());
+            gate.ledger.expire(head::now());
+            outbox::flush();
         }
+    }
+
+    fn on_queue_ready(&mut self, bell: u32) {
+        outbox::woken(bell);
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {

@@ -24,7 +24,11 @@ impl Platform for Portable {
 
     fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str> {
         match ledger {
-            LedgerSettings::Remote { .. } => Ok(()),
+            LedgerSettings::Remote { local_share_percent: None, .. } => Ok(()),
+            LedgerSettings::Remote { .. } => Err(
+                "must come without `local_share`: this shell keeps nothing between requests, and serves nobody while the \
+                 server cannot be asked",
+            ),
             _ => Err(
                 "must be `remote`: this shell has no store of its own, and keeps its books with a server that has \
                       `[ledger_api]`",

@@ -29,7 +29,9 @@ pub(crate) fn shell() -> Option<Rc<Shell<Portable>>> {
 /// The ledger that a configuration names. Where it names none, or cannot be read, loading it says so.
 fn books(config: &str) -> Result<Books, Problem> {
     let ledger = Config::<()>::read(config, &|_| Ok(())).map(|config| config.ledger);
-    let Ok(LedgerSettings::Remote { url, token_env, timeout }) = ledger else { return Ok(Books::nowhere()) };
+    let Ok(LedgerSettings::Remote { url, token_env, timeout, .. }) = ledger else {
+        return Ok(Books::nowhere());
+    };
     let token = variable(&token_env).ok_or_else(|| Problem {
         at: "ledger.token".to_owned(),
         line: None,

@@ -41,6 +41,9 @@ pub enum LedgerSettings {
         token_env: String,
         /// How long it may take to answer, before it is taken for down.
         timeout: Duration,
+        /// The part of each rate limit, in percent, that this shell grants while the server cannot be asked; none:
+        /// nobody said.
+        local_share_percent: Option<u64>,
     },
 }
 
@@ -55,6 +58,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(600);
 
 /// How long Redis may take to answer, unless told otherwise: a refusal is better than a long wait.
 const TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The part of each rate limit, in percent, that one shell grants by itself, unless told otherwise.
+pub const LOCAL_SHARE: u64 = 25;
 
 /// Leases are looked at every second: a shorter one would say more than is done.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
@@ -117,7 +123,7 @@ fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSet
         None => Some(default),
         Some(node) => node.whole(least, most, problems),
     };
-    let local_share_percent = whole("local_share", 1, 100, 25, problems);
+    let local_share_percent = whole("local_share", 1, 100, LOCAL_SHARE, problems);
     let rows_kept = whole("rows_kept", 1_000, 1_000_000_000, 1_000_000, problems);
     Some(LedgerSettings::Redis {
         journal: path(section, "journal", "tollgate.journal", problems),
@@ -130,13 +136,14 @@ fn redis(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSet
 }
 
 fn remote(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<LedgerSettings> {
-    section.only(&["store", "lease", "url", "token", "timeout"], problems);
+    section.only(&["store", "lease", "url", "token", "timeout", "local_share"], problems);
     let url = section.need("url", "where a server with `[ledger_api]` listens for shells", problems);
     let url = url.and_then(|node| BaseUrl::read(&node, problems));
     let token = section.need("token", "a reference such as `{ env = \"TOLLGATE_LEDGER_TOKEN\" }`", problems);
     let token_env = token.and_then(|node| variable(&node, problems));
     let timeout = time(section, "timeout", problems).unwrap_or(TIMEOUT);
-    Some(LedgerSettings::Remote { url: url?, token_env: token_env?, timeout })
+    let local_share_percent = section.get("local_share").and_then(|node| node.whole(1, 100, problems));
+    Some(LedgerSettings::Remote { url: url?, token_env: token_env?, timeout, local_share_percent })
 }
 
 fn namespace(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<String> {

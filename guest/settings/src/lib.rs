@@ -24,7 +24,7 @@ use tollgate_document::{Problem, Problems, Section, parse};
 
 pub use self::admin::AdminSettings;
 pub use self::base_url::BaseUrl;
-pub use self::ledger::LedgerSettings;
+pub use self::ledger::{LOCAL_SHARE, LedgerSettings};
 pub use self::ledger_api::LedgerApiSettings;
 pub use self::server::ServerSettings;
 pub use self::upstream::{Credential, UpstreamSettings};
@@ -110,21 +110,28 @@ impl<T> Config<T> {
         for (name, upstream) in &self.upstreams {
             let Some(variable) = &upstream.api_key_env else { continue };
             let at = format!("upstreams.{name}.api_key");
-            let found = look_up(environment, variable, at.clone(), "the upstream's key").and_then(|value| {
-                Credential::new(&value).ok_or_else(|| Problem {
-                    at,
-                    line: None,
-                    message: format!(
-                        "the environment variable {variable} has characters that no HTTP header can hold"
-                    ),
-                })
-            });
+            let found = look_up(environment, variable, at.clone(), "the upstream's key")
+                .and_then(|value| Credential::new(&value).ok_or_else(|| unprintable(at, variable)));
             match found {
                 Ok(credential) => _ = credentials.insert(name.clone(), credential),
                 Err(problem) => problems.push(problem),
             }
         }
         if problems.is_empty() { Ok(credentials) } else { Err(problems) }
+    }
+
+    /// Looks up what this shell presents to the server that keeps its books; none where it keeps them itself.
+    ///
+    /// # Errors
+    /// The variable that is missing, empty or no header value.
+    pub fn ledger_credential(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Credential>, Problem> {
+        let LedgerSettings::Remote { token_env, .. } = &self.ledger else { return Ok(None) };
+        let at = || "ledger.token".to_owned();
+        let token = look_up(environment, token_env, at(), "the credential of shells")?;
+        Credential::new(&token).map(Some).ok_or_else(|| unprintable(at(), token_env))
     }
 
     /// Looks up every secret that the configuration refers to.
@@ -163,6 +170,11 @@ impl<T> Config<T> {
         }
         if problems.is_empty() { Ok(secrets) } else { Err(problems) }
     }
+}
+
+fn unprintable(at: String, variable: &str) -> Problem {
+    let message = format!("the environment variable {variable} has characters that no HTTP header can hold");
+    Problem { at, line: None, message }
 }
 
 #[cfg(test)]
@@ -238,6 +250,30 @@ mod tests {
             "a field of another store"
         );
         assert!(ledger("[ledger]\nstore = \"redis\"\nurl = \"redis://:secret@x\"\n").is_err());
+    }
+
+    #[test]
+    fn books_with_a_server_need_its_address_and_a_credential_from_the_environment() {
+        let table =
+            "[ledger]\nstore = \"remote\"\nurl = \"http://ledger.test:8082\"\ntoken = { env = \"SHELLS\" }\n";
+        let config = read(table).unwrap();
+        let LedgerSettings::Remote { url, timeout, local_share_percent, .. } = &config.ledger else {
+            panic!("{:?}", config.ledger)
+        };
+        assert_eq!((url.authority().host(), timeout.as_millis()), ("ledger.test", 250));
+        assert_eq!(*local_share_percent, None);
+        let credential = config.ledger_credential(&|_| Some(" secret ".to_owned())).unwrap().unwrap();
+        assert_eq!(credential.bearer(), "Bearer secret");
+        for wrong in [None, Some(" "), Some("a\u{7}b")] {
+            let problem = config.ledger_credential(&|_| wrong.map(str::to_owned)).unwrap_err();
+            assert!(problem.at == "ledger.token" && problem.message.contains("SHELLS"), "{problem:?}");
+        }
+        assert_eq!(read("").unwrap().ledger_credential(&|_| None), Ok(None));
+        for (more, most) in
+            [("local_share = 100\n", true), ("local_share = 0\n", false), ("namespace = \"a\"\n", false)]
+        {
+            assert_eq!(read(&format!("{table}{more}")).is_ok(), most, "{more}");
+        }
     }
 
     #[test]

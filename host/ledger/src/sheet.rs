@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::books::{Books, GRACE_MS};
 use crate::cell::Cell;
@@ -147,9 +147,16 @@ struct Open<'s> {
     until_ms: u64,
     lease_ms: u64,
     /// The row of the exchange if nobody settles it.
+    #[serde(serialize_with = "at_once")]
     entry: &'s [u8],
     /// What is held, as [`Written`] parts.
+    #[serde(serialize_with = "at_once")]
     parts: &'s [u8],
+}
+
+/// As a slice they would be written byte by byte, and most of a sheet is these.
+fn at_once<S: Serializer>(bytes: &&[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
 }
 
 /// A part of a hold: its cell, and amount, time and moves of each take.

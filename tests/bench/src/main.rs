@@ -4,8 +4,10 @@
 //! `mock` answers at once, `proxy` is the least a reverse proxy can do, and the `tollgate` binary named by
 //! `TOLLGATE_BIN` runs with every check, hold and charge switched on. It never fails because a figure is bad,
 //! only because something could not be measured. With `--noise` a second bare proxy stands in for Tollgate: what
-//! its ratios differ from 1 is the error of the machine.
+//! its ratios differ from 1 is the error of the machine. The plugin is measured in the Envoy that `ENVOY` names, against the
+//! same Envoy without it; `--envoy` measures nothing else.
 
+mod envoy;
 mod guest;
 mod ledger;
 mod load;
@@ -43,33 +45,50 @@ fn main() -> Result<()> {
         ["proxy", upstream] => return runtime()?.block_on(proxy::serve(upstream)),
         _ => {}
     }
-    let (mut effort, mut stand_in) = (FULL, false);
+    let (mut effort, mut part) = (FULL, Part::All);
     for arg in args {
         match arg {
             "--quick" => effort = QUICK,
-            "--noise" => stand_in = true,
-            _ => bail!("usage: cargo xtask bench [--quick] [--noise]"),
+            "--noise" => part = Part::Noise,
+            "--envoy" => part = Part::Envoy,
+            _ => bail!("usage: cargo xtask bench [--quick] [--noise | --envoy]"),
         }
     }
-    run(effort, stand_in)
+    run(effort, part)
 }
 
-fn run(effort: Effort, stand_in: bool) -> Result<()> {
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    All,
+    /// A second bare proxy in Tollgate's place.
+    Noise,
+    /// Only the plugin in Envoy.
+    Envoy,
+}
+
+fn run(effort: Effort, part: Part) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the bench reads /proc, so it needs Linux");
     }
     let mut report = report::Report::default();
-    if !stand_in {
+    let stand_in = part == Part::Noise;
+    if part == Part::All {
         guest::measure(&mut report)?;
         ledger::measure_alone(&mut report)?;
     }
     runtime()?.block_on(async {
         let subjects = subjects::Subjects::start(stand_in)?;
-        subjects::readiness(&subjects, effort, &mut report).await?;
-        rounds::measure(&subjects, effort, &mut report).await?;
-        memory::measure(&subjects, effort, &mut report).await?;
-        if !stand_in {
+        if part != Part::Envoy {
+            subjects::readiness(&subjects, effort, &mut report).await?;
+            rounds::measure(&subjects, effort, &mut report).await?;
+            memory::measure(&subjects, effort, &mut report).await?;
+        }
+        if part == Part::All {
             ledger::measure(&subjects, effort, &mut report).await?;
+        }
+        if !stand_in {
+            envoy::measure(&subjects, effort, &mut report).await?;
         }
         anyhow::Ok(())
     })?;

@@ -2,7 +2,7 @@
 //! hold and charge switched on (key, request window, token window, budget, metering, structured logs).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,6 +86,15 @@ impl Subjects {
     pub fn request(&self, server: Option<&Server>, model: &str, stream: bool) -> Arc<[u8]> {
         let prefix =
             if server.is_some_and(|server| server.routes) { String::new() } else { format!("/{model}") };
+        self.request_at(&prefix, model, stream)
+    }
+
+    /// The same for a server that chooses the mock's path itself.
+    pub fn request_for(&self, model: &str) -> Arc<[u8]> {
+        self.request_at("", model, false)
+    }
+
+    fn request_at(&self, prefix: &str, model: &str, stream: bool) -> Arc<[u8]> {
         let start = format!(
             "{{\"model\":\"{model}\",\"stream\":{stream},\"messages\":[{{\"role\":\"user\",\"content\":\""
         );
@@ -101,6 +110,18 @@ impl Subjects {
             body.len(),
         );
         [head.as_bytes(), body.as_bytes()].concat().into()
+    }
+}
+
+impl Subjects {
+    /// The digest of the key that requests have.
+    pub fn digest(&self) -> Result<&str> {
+        self.tollgate.as_ref().map(|tollgate| &*tollgate.digest).ok_or_else(|| anyhow!("there is no key"))
+    }
+
+    /// Where files of this run are.
+    pub fn folder(&self) -> Result<&Path> {
+        self.tollgate.as_ref().map(|tollgate| &*tollgate.folder).ok_or_else(|| anyhow!("there is no folder"))
     }
 }
 
@@ -206,7 +227,8 @@ async fn ready(address: &str) -> bool {
         && &status == b"HTTP/1.1 200"
 }
 
-fn free_address() -> Result<String> {
+/// An address on loopback where nobody listens.
+pub fn free_address() -> Result<String> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 

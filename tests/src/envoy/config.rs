@@ -13,7 +13,14 @@ const BUFFER: u64 = 32 << 20;
 /// The VM that all places of the plugin share, and whose shared data is the ledger.
 pub const VM: &str = "tollgate";
 
+/// Envoy's variable with the credential of shells, as the plugin gets it.
+pub const TOKEN_VARIABLE: &str = "LEDGER_TOKEN";
+
+/// The host of a server's address in `[ledger]`, and so the name of its cluster.
+pub const LEDGER: &str = "ledger.test";
+
 /// One configuration of the plugin, and what it needs of Envoy.
+#[derive(Clone, Copy, Default)]
 pub struct Stage<'s> {
     /// Tells it from all others of the same Envoy.
     pub name: &'s str,
@@ -23,6 +30,8 @@ pub struct Stage<'s> {
     pub prices: Option<&'s str>,
     /// Names, addresses and how long each may be silent.
     pub upstreams: &'s [(String, SocketAddr, String)],
+    /// Where the server is that keeps the books, if one does.
+    pub ledger: Option<SocketAddr>,
 }
 
 /// What Envoy starts with: an admin interface, a desk, and two files that are watched.
@@ -93,10 +102,13 @@ pub fn clusters(stage: &Stage<'_>) -> Vec<Value> {
     let inside = format!("tries_{}", stage.name);
     let mut clusters =
         vec![cluster(&inside, &json!({"envoy_internal_address": {"server_listener_name": inside}}))];
-    clusters.extend(stage.upstreams.iter().map(|(upstream, address, _)| {
-        let address = json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
-        cluster(&format!("{upstream}_{}", stage.name), &address)
-    }));
+    clusters.extend(
+        stage
+            .upstreams
+            .iter()
+            .map(|(upstream, address, _)| cluster(&format!("{upstream}_{}", stage.name), &socket(*address))),
+    );
+    clusters.extend(stage.ledger.map(|address| cluster(LEDGER, &socket(address))));
     clusters
 }
 
@@ -109,7 +121,11 @@ pub fn resources(version: usize, kind: &str, mut resources: Vec<Value>) -> Value
 }
 
 fn any_port() -> Value {
-    json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}})
+    socket(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip(), "port_value": address.port()}})
 }
 
 fn cluster(name: &str, address: &Value) -> Value {
@@ -172,6 +188,7 @@ fn wasm(name: &str, place: &str, module: &Path, configuration: Option<Value>) ->
             "vm_id": VM,
             "runtime": "envoy.wasm.runtime.v8",
             "code": {"local": {"filename": module}},
+            "environment_variables": {"host_env_keys": [TOKEN_VARIABLE]},
         },
     });
     if let Some(configuration) = configuration {

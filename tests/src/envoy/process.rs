@@ -26,6 +26,9 @@ pub const DESK: &str = concat!(env!("OUT_DIR"), "/tollgate_desk.wasm");
 
 const CLOCK: &str = concat!(env!("OUT_DIR"), "/clock.so");
 
+/// The credential of shells that every Envoy under test has.
+pub const TOKEN: &str = "shells-secret-0123456789";
+
 /// A running Envoy.
 pub struct Process {
     child: Child,
@@ -95,6 +98,7 @@ impl Process {
         fs::write(&clock, nanoseconds(Instant::default().ms)).unwrap();
         let mut command = Command::new(program());
         command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).current_dir(folder.path());
+        command.env(config::TOKEN_VARIABLE, TOKEN);
         if frozen {
             command.env("LD_PRELOAD", CLOCK).env("TOLLGATE_TEST_CLOCK", &clock);
         }
@@ -168,6 +172,13 @@ impl Process {
                 Err(_) => self.assert_alive(),
             }
         }
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.assert_alive();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// What Envoy answers about itself.

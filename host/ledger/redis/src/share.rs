@@ -1,16 +1,14 @@
 //! What a gateway may grant by itself while Redis is down: a share of each window and of the slots, never a budget.
 //!
-//! The share is kept in memory by the same rules. Exchanges that began here end here, whatever Redis does meanwhile;
-//! their rows wait until they are taken. With the shares of all gateways together at most the whole, a cell's limit
-//! is kept among them; what Redis had granted before it went down is not known here, so in the first period after
-//! that moment, and after its return, a window can hold its limit and the shares besides.
+//! The share is kept in memory by the same rules ([`tollgate_ledger::share`]). Exchanges that began here end here, whatever
+//! Redis does meanwhile; their rows wait until they are taken.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_ledger::{
     Books, Charge, Claim, Entry, Event, Hold, Journal, Position, Raise, Reservation, Rule, Settled, Standing,
-    Unavailable,
+    Unavailable, share,
 };
 
 use crate::known::Added;
@@ -165,24 +163,7 @@ impl Share {
 
     /// The claims with the limits of this share. None: a budget is among them.
     fn scaled(&self, claims: &[Claim]) -> Option<Vec<Claim>> {
-        let share = |limit: u64| match limit {
-            0 => 0,
-            // By hundreds, so that nothing overflows; at least 1, or the smallest limits would refuse everybody.
-            _ => {
-                let (hundreds, rest) = (limit / 100, limit % 100);
-                hundreds.saturating_mul(self.percent).saturating_add(rest * self.percent / 100).max(1)
-            }
-        };
-        let scale = |claim: &Claim| {
-            let rule = match claim.rule {
-                Rule::Window { limit, period_ms } => Rule::Window { limit: share(limit), period_ms },
-                Rule::Slots { limit } => Rule::Slots { limit: share(limit) },
-                // never over-admit: money is granted by the shared books alone.
-                Rule::Budget { .. } => return None,
-            };
-            Some(Claim { rule, ..claim.clone() })
-        };
-        claims.iter().map(scale).collect()
+        share::scaled(claims, self.percent)
     }
 }
 
@@ -193,8 +174,6 @@ fn addition(entry: &Entry, added: &Added) -> Arc<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_ledger::MOST_UNITS;
-
     use super::*;
 
     fn window(limit: u64, amount: u64) -> Claim {
@@ -218,8 +197,6 @@ mod tests {
             });
             assert_eq!(grants.count(), granted, "{percent} percent of {limit}");
         }
-        let share = Share::new(50);
-        assert_eq!(share.scaled(&[window(MOST_UNITS, 1)]).unwrap()[0].rule.limit(), MOST_UNITS / 2);
     }
 
     #[test]
