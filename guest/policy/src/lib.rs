@@ -21,6 +21,7 @@ mod digits;
 mod endpoint;
 mod estimate;
 mod failure;
+mod http_date;
 mod judge;
 mod key;
 mod limit;

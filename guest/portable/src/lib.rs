@@ -22,9 +22,12 @@ impl Platform for Portable {
     type Ledger = books::Books;
     type Clock = WasiClock;
 
-    fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str> {
-        match ledger {
-            LedgerSettings::Remote { .. } => Ok(()),
+    fn ledger(settings: &LedgerSettings, secret: Option<&str>) -> Result<books::Books, &'static str> {
+        match (settings, secret) {
+            (LedgerSettings::Remote { url, timeout, .. }, Some(token)) => {
+                books::Books::at(url, token, *timeout)
+                    .ok_or("its `token` has characters that no HTTP header can hold")
+            }
             _ => Err(
                 "must be `remote`: this shell has no store of its own, and keeps its books with a server that has \
                       `[ledger_api]`",

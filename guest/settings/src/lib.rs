@@ -60,8 +60,8 @@ pub struct Config<T> {
 pub struct Secrets {
     /// The credential of each upstream that has one.
     pub upstreams: BTreeMap<String, Credential>,
-    /// The URL of the ledger, if it is in Redis. It may hold a password.
-    pub ledger_url: Option<String>,
+    /// What it takes to reach the ledger; see [`Config::ledger_secret`].
+    pub ledger: Option<String>,
     /// What other shells present.
     pub ledger_api_token: Option<String>,
     /// What operators present.
@@ -127,6 +127,25 @@ impl<T> Config<T> {
         if problems.is_empty() { Ok(credentials) } else { Err(problems) }
     }
 
+    /// Looks up what it takes to reach the ledger, for a store that is somewhere else: the URL of Redis, or the credential
+    /// that a server knows shells by.
+    ///
+    /// # Errors
+    /// The variable is missing or empty.
+    pub fn ledger_secret(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, Problem> {
+        let (at, variable, what) = match &self.ledger {
+            LedgerSettings::Memory | LedgerSettings::Sqlite { .. } => return Ok(None),
+            LedgerSettings::Redis { url_env, .. } => ("ledger.url", url_env, "the URL of Redis"),
+            LedgerSettings::Remote { token_env, .. } => {
+                ("ledger.token", token_env, "the credential of shells")
+            }
+        };
+        look_up(environment, variable, at.to_owned(), what).map(Some)
+    }
+
     /// Looks up every secret that the configuration refers to.
     ///
     /// # Errors
@@ -138,11 +157,9 @@ impl<T> Config<T> {
             Ok(credentials) => secrets.upstreams = credentials,
             Err(missing) => problems.extend(missing),
         }
-        if let LedgerSettings::Redis { url_env, .. } = &self.ledger {
-            match look_up(environment, url_env, "ledger.url".into(), "the URL of Redis") {
-                Ok(url) => secrets.ledger_url = Some(url),
-                Err(problem) => problems.push(problem),
-            }
+        match self.ledger_secret(environment) {
+            Ok(secret) => secrets.ledger = secret,
+            Err(problem) => problems.push(problem),
         }
         let mut token = |at: &str, variable: &str, what| {
             let found = look_up(environment, variable, at.to_owned(), what);

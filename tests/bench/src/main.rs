@@ -6,6 +6,7 @@
 //! only because something could not be measured. With `--noise` a second bare proxy stands in for Tollgate: what
 //! its ratios differ from 1 is the error of the machine.
 
+mod edge;
 mod guest;
 mod ledger;
 mod load;
@@ -61,6 +62,7 @@ fn run(effort: Effort, stand_in: bool) -> Result<()> {
     let mut report = report::Report::default();
     if !stand_in {
         guest::measure(&mut report)?;
+        edge::measure(&mut report)?;
         ledger::measure_alone(&mut report)?;
     }
     runtime()?.block_on(async {

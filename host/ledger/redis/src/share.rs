@@ -13,8 +13,9 @@ use tollgate_ledger::{
     Unavailable,
 };
 
+use tollgate_scripts::is_plain;
+
 use crate::known::Added;
-use crate::names::is_plain;
 
 /// The local books.
 pub struct Share {
