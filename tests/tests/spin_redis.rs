@@ -118,7 +118,7 @@ fn of_many_at_once_exactly_the_budget_is_admitted_by_a_server_and_the_edge_toget
 
 #[test]
 fn a_key_made_at_run_time_passes_on_the_edge_too_within_the_limits_around_it() {
-    let (site, serving) = Site::start(&[]);
+    let (site, serving) = Site::start(&[("configured", String::new())]);
     let edge = site.edge(Instances::Fresh);
     let made = site.tool(&["keys", "new", "acme/ml/carol", "--budget", &crowd::budget(1_000)]);
     let secret = made.split_whitespace().next().unwrap();
@@ -158,7 +158,7 @@ fn while_redis_is_away_nobody_is_served_on_the_edge_and_then_everybody_again() {
 
 #[test]
 fn a_configuration_on_redis_needs_its_url_and_the_log_says_so() {
-    let (site, serving) = Site::start(&[]);
+    let (site, serving) = Site::start(&[("configured", String::new())]);
     let variables = BTreeMap::from([("config".to_owned(), site.config.clone())]);
     let world = Arc::new(World { variables, ..World::default() });
     let edge = Server::start(&site.runtime, &GATEWAY, Instances::Fresh, Arc::clone(&world));

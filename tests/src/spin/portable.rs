@@ -17,7 +17,7 @@ use crate::provider::Provider;
 use crate::vector::{Runtime as Kind, Unavailable, Vector};
 use crate::{books, setup};
 
-/// How long the shell waits for the ledger, in milliseconds: for as long as it takes. No vector has a wait of this length.
+/// How long the shell waits for the ledger, in milliseconds: for as long as it takes.
 const TIMEOUT_MS: u64 = 86_399_999;
 
 /// How long it waits where nobody waits for it.
@@ -25,6 +25,12 @@ const PATIENCE_MS: u64 = 5_000;
 
 /// The waits between the tries to settle with a ledger that never answers.
 const PAUSES_MS: [u64; 3] = [200, 2_000, 10_000];
+
+/// Vectors that this driver cannot run, besides those of [`super::EXCEPTIONS`], and why.
+pub const EXCEPTIONS: [(&str, &str); 1] = [(
+    "failure/who-asked-for-time-is-given-it-after-the-others",
+    "its wait is as long as the shell's patience with a ledger, and the driver tells waits apart by their length",
+)];
 
 /// Runs vectors against an instance of their own.
 pub struct Portable {
