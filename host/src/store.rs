@@ -96,7 +96,7 @@ fn options(settings: &LedgerSettings, secrets: &Secrets, journal: PathBuf) -> Re
     else {
         return Err(NotOpened("the ledger is not in Redis".into()));
     };
-    let url = secrets.ledger_url.as_ref();
+    let url = secrets.ledger.as_ref();
     let url = url.ok_or_else(|| NotOpened(format!("the environment variable {url_env} is not set")))?;
     Ok(Options::new(url, journal)
         .namespace(namespace)

@@ -5,7 +5,11 @@
 //! and an instance of its own.
 
 pub mod database;
+mod interfaces;
+pub mod ledger;
 pub mod platform;
+pub mod portable;
+mod redis;
 pub mod server;
 
 use std::collections::BTreeMap;
@@ -19,9 +23,10 @@ use self::database::Place;
 use self::platform::{Engine, World};
 use self::server::{Instances, Server};
 use crate::driver::Driver;
+use crate::live::leaves_after;
 use crate::outcome::{Outcome, Received, problem_line};
 use crate::provider::Provider;
-use crate::vector::{Ending, Request, Runtime as Kind, Vector};
+use crate::vector::{Request, Runtime as Kind, Vector};
 use crate::{books, client, setup};
 
 /// Vectors that this shell cannot agree with, and why.
@@ -56,16 +61,13 @@ impl Driver for Spin {
     }
 
     fn run(&self, vector: &Vector) -> Outcome {
-        let config = vector.config.text();
-        let provider = Provider::start(&setup::upstreams(&config), &vector.provider);
+        let provider = Provider::start(&setup::upstreams(&vector.config.text()), &vector.provider);
         let now = vector.now.ms;
         let place = Place::new();
         books::fill(&place.ledger(), &vector.ledger, &vector.tripped, now);
         let records = Records::open(place.path()).unwrap();
         vector.stored.iter().for_each(|stored| stored.keep(&records));
-        // An empty variable stands for a file. A comment is as good as an empty file.
-        let text = if config.trim().is_empty() { "#".to_owned() } else { provider.place(&config) };
-        let mut variables = BTreeMap::from([("config".to_owned(), text)]);
+        let mut variables = BTreeMap::from([("config".to_owned(), text(vector, &provider))]);
         if let Some(catalogue) = &vector.catalogue {
             variables.insert("prices".to_owned(), catalogue.to_string());
         }
@@ -79,17 +81,7 @@ impl Driver for Spin {
         });
 
         let server = Server::start(&self.runtime, &self.engine, Instances::Fresh, Arc::clone(&world));
-        let health = Request { method: "GET".into(), path: "/healthz".into(), ..vector_request() };
-        let client = match &vector.request {
-            Some(request) => {
-                client::send(server.address, request, until(vector), || provider.wait_for_request())
-            }
-            // Asking for its health loads the configuration, which is all that this vector is about.
-            None => {
-                client::ask(server.address, &health);
-                None
-            }
-        };
+        let client = send(&server, vector, &provider);
         server.stop(&self.runtime);
         let log = Log::of(&world.log());
         if !log.problems.is_empty() {
@@ -116,15 +108,25 @@ impl Driver for Spin {
     }
 }
 
-/// How much of the body a client that leaves waits for: all that the vector says it gets.
-fn until(vector: &Vector) -> Option<usize> {
-    let in_the_stream = vector.provider.values().flatten().any(|answer| answer.ending == Ending::Hang);
-    let expected = vector.expect.clone()?.resolve(vector).client;
-    expected.filter(|_| in_the_stream).map(|Received { body, .. }| body.len())
+/// Sends a vector's request. Where it has none, asking for the shell's health loads the configuration, which is all that
+/// it is about.
+fn send(server: &Server, vector: &Vector, provider: &Provider) -> Option<Received> {
+    match &vector.request {
+        Some(request) => {
+            client::send(server.address, request, leaves_after(vector), || provider.wait_for_request())
+        }
+        None => {
+            let ask: Request = serde_json::from_str(r#"{"method": "GET", "path": "/healthz"}"#).unwrap();
+            client::ask(server.address, &ask);
+            None
+        }
+    }
 }
 
-fn vector_request() -> Request {
-    serde_json::from_str("{}").unwrap()
+/// The text of a vector's configuration. An empty variable stands for a file; a comment is as good as an empty file.
+fn text(vector: &Vector, provider: &Provider) -> String {
+    let config = vector.config.text();
+    if config.trim().is_empty() { "#".to_owned() } else { provider.place(&config) }
 }
 
 /// What the component wrote.

@@ -52,7 +52,7 @@ fn shell(runtime: &Runtime, config: &str, ledger: SocketAddr, instances: Instanc
         ("LEDGER_TOKEN".to_owned(), TOKEN.to_owned()),
     ];
     let now_ms = UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
-    let world = Arc::new(World { environment, now_ms, ..World::default() });
+    let world = Arc::new(World { environment, now_ms, is_awake: true, ..World::default() });
     (Server::start(runtime, &GATEWAY, instances, Arc::clone(&world)), world)
 }
 

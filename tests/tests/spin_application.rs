@@ -154,12 +154,16 @@ fn the_manifest_names_what_is_there() {
         .collect();
     for (name, component) in components {
         let command = component["build"]["command"].as_str().unwrap();
-        let built: Vec<&str> =
-            command.split("--package ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
-        assert!(!built.is_empty() && built.iter().all(|package| packages.contains(*package)), "{command}");
-        let artifact =
-            |package: &str| format!("target/wasm32-wasip2/guest/{}.wasm", package.replace('-', "_"));
-        let artifacts: Vec<String> = built.iter().map(|package| artifact(package)).collect();
+        let words = |flag| command.split(flag).skip(1).map(|rest| rest.split(' ').next().unwrap());
+        let built: Vec<(&str, &str)> = words("--profile ").zip(words("--package ")).collect();
+        assert!(
+            !built.is_empty() && built.iter().all(|(_, package)| packages.contains(*package)),
+            "{command}"
+        );
+        let artifact = |(profile, package): &(&str, &str)| {
+            format!("target/wasm32-wasip2/{profile}/{}.wasm", package.replace('-', "_"))
+        };
+        let artifacts: Vec<String> = built.iter().map(artifact).collect();
         let mut wanted = vec![component["source"].as_str().unwrap().to_owned()];
         for (interface, dependency) in
             component.get("dependencies").and_then(toml::Value::as_table).into_iter().flatten()
@@ -205,6 +209,6 @@ fn every_variable_is_defined_and_credentials_are_secret() {
     }
     for (name, variable) in defined {
         let is_secret = variable.get("secret").is_some_and(|secret| secret.as_bool() == Some(true));
-        assert_eq!(is_secret, name.ends_with("_key"), "{name}");
+        assert_eq!(is_secret, name.ends_with("_key") || name.ends_with("_url"), "{name}");
     }
 }

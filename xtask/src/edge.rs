@@ -13,16 +13,17 @@ const TARGET: &str = "wasm32-wasip2";
 pub fn edge() -> Result<()> {
     tools::ensure_wasm_target()?;
     let folder = tools::target_dir()?;
-    let built = |package: &str| {
+    let built = |package: &str, profile: &str| {
         // One after the other: built together, the policy would get features of what the shell uses, and be other bytes.
-        let flags = ["build", "--locked", "--profile", "guest", "--target", TARGET, "--package", package];
+        let flags = ["build", "--locked", "--profile", profile, "--target", TARGET, "--package", package];
         step::run(step::cargo(&flags))?;
-        let file = folder.join(TARGET).join("guest").join(package.replace('-', "_")).with_extension("wasm");
+        let file = folder.join(TARGET).join(profile).join(package.replace('-', "_")).with_extension("wasm");
         fs::read(&file).with_context(|| format!("read {}", file.display()))
     };
     let mut graph = CompositionGraph::new();
-    let shell = Package::from_bytes("shell", None, built("tollgate-portable")?, graph.types_mut())?;
-    let policy = Package::from_bytes("policy", None, built("tollgate-component")?, graph.types_mut())?;
+    let shell = Package::from_bytes("shell", None, built("tollgate-portable", "shell")?, graph.types_mut())?;
+    let policy =
+        Package::from_bytes("policy", None, built("tollgate-component", "guest")?, graph.types_mut())?;
     let (shell, policy) = (graph.register_package(shell)?, graph.register_package(policy)?);
     plug(&mut graph, vec![policy], shell).context("compose the shell and the policy")?;
     let composed = graph.encode(EncodeOptions::default())?;

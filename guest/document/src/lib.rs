@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 pub use toml::de::{DeTable, DeValue};
-pub use toml_datetime::{Datetime, Offset};
+pub use toml_datetime::{Date, Datetime, Offset};
 
 /// One thing wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub fn duration(text: &str) -> Option<u64> {
 /// What was found wrong so far.
 pub struct Problems<'d> {
     source: &'d str,
+    /// In the order of the file.
     found: Vec<Problem>,
 }
 
@@ -74,12 +75,18 @@ impl<'d> Problems<'d> {
     /// Notes one; `at` is empty for the file as a whole.
     pub fn add(&mut self, at: &str, span: Option<Range<usize>>, message: impl Into<String>) {
         let line = span.and_then(|span| self.line(span.start));
-        self.found.push(Problem { at: at.to_owned(), line, message: message.into() });
+        self.take(Problem { at: at.to_owned(), line, message: message.into() });
+    }
+
+    /// Takes over one that somebody else has found.
+    pub fn take(&mut self, problem: Problem) {
+        let is_before = |known: &Problem| (known.line, &known.at) <= (problem.line, &problem.at);
+        let place = self.found.partition_point(is_before);
+        self.found.insert(place, problem);
     }
 
     /// All of them, in the order of the file.
-    pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.found.sort_by(|one, other| (one.line, &one.at).cmp(&(other.line, &other.at)));
+    pub fn into_sorted(self) -> Vec<Problem> {
         self.found
     }
 

@@ -1,18 +1,16 @@
 //! One loaded configuration: checked as a whole, by the shell and by the policy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use http::HeaderName;
 use tollgate_document::Problem;
 use tollgate_settings::SHELL_TABLES;
 
+use crate::draft::{Config, Draft};
 use crate::platform::Platform;
 use crate::upstream::Upstream;
 use crate::wit;
-
-/// What this shell reads of a configuration file. It cannot choose whom to trust: the platform does.
-type Config = tollgate_settings::Config<()>;
 
 /// Why a configuration is not in force.
 #[derive(Debug)]
@@ -44,20 +42,6 @@ fn told(problems: &[Problem]) -> String {
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The names of the variables that a configuration refers to, which some platforms can only look up one by one and
-/// beforehand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VariableNames(pub BTreeSet<String>);
-
-impl VariableNames {
-    /// Those of the upstreams' credentials; none where the configuration cannot be read, which loading it will say.
-    #[must_use]
-    pub fn of(config: &str) -> Self {
-        let upstreams = read(config).map(|config| config.upstreams).unwrap_or_default();
-        Self(upstreams.into_values().filter_map(|upstream| upstream.api_key_env).collect())
-    }
-}
-
 /// One loaded configuration.
 pub(crate) struct Generation {
     pub config: Config,
@@ -72,41 +56,40 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
+    /// Loads a configuration, and opens its ledger.
     pub(crate) fn load<P: Platform>(
-        text: &str,
+        draft: Draft,
         catalogue: Option<&str>,
         variables: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, NotLoaded> {
-        let shell = read_for::<P>(text);
-        let names = match &shell {
-            Ok(config) => config.upstreams.keys().cloned().collect(),
-            // The policy's problems are worth hearing although the shell has its own.
-            Err(_) => declared_upstreams(text),
-        };
+    ) -> Result<(Self, P::Ledger), NotLoaded> {
         let mut problems = Vec::new();
-        if catalogue.is_none() && price_list(text).is_some() {
-            let message = "cannot be read: name a price list that is there".to_owned();
-            problems.push(Problem { at: "prices.file".into(), line: None, message });
+        if catalogue.is_none() && draft.price_list().is_some() {
+            problems.push(problem_at("prices.file", "cannot be read: name a price list that is there"));
         }
-        let credentials = match &shell {
-            Ok(config) => config.credentials(variables).unwrap_or_else(|missing| {
-                problems.extend(missing);
-                BTreeMap::new()
-            }),
+        let names = draft.upstreams();
+        let Draft { text, config } = draft;
+        let shell = match config {
+            Ok(config) => {
+                let credentials = config.credentials(variables).map_err(|missing| problems.extend(missing));
+                let ledger = open::<P>(&config, variables).map_err(|problem| problems.push(problem));
+                credentials.ok().zip(ledger.ok()).map(|(credentials, ledger)| (config, credentials, ledger))
+            }
+            // The policy's problems are worth hearing although the shell has its own.
             Err(found) => {
-                problems.extend(found.iter().cloned());
-                BTreeMap::new()
+                problems.extend(found);
+                None
             }
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let loaded = wit::Gateway::load(wit::SettingsParam {
-            config: text,
+            config: &text,
             shell_tables: &SHELL_TABLES,
             upstreams: &names,
             catalogue,
         });
         let loaded = loaded.map_err(|found| problems.extend(found.into_iter().map(problem))).ok();
-        let (Ok(config), Some(loaded), true) = (shell, loaded, problems.is_empty()) else {
+        let (Some((config, credentials, ledger)), Some(loaded), true) = (shell, loaded, problems.is_empty())
+        else {
             problems.sort_by(|one, other| (one.line, &one.at).cmp(&(other.line, &other.at)));
             // Where the file is no TOML, both readers say so.
             problems.dedup();
@@ -114,7 +97,7 @@ impl Generation {
         };
         let upstream =
             |(name, settings): (&String, _)| (name.clone(), Upstream::new(settings, credentials.get(name)));
-        Ok(Self {
+        let generation = Self {
             upstreams: config.upstreams.iter().map(upstream).collect(),
             gateway: loaded.gateway,
             notes: loaded.notes.into_iter().map(problem).collect(),
@@ -124,7 +107,8 @@ impl Generation {
             relay_headers: names_of(&loaded.relay_headers)?,
             wants_latencies: loaded.wants_latencies,
             config,
-        })
+        };
+        Ok((generation, ledger))
     }
 
     /// How long a hold lives without a sign of life. An exchange gives one only when its upstream does, so a lease is
@@ -144,37 +128,18 @@ impl Generation {
     }
 }
 
-fn read(text: &str) -> Result<Config, Vec<Problem>> {
-    Config::read(text, &|file| match file {
-        None => Ok(()),
-        Some(_) => Err("cannot be chosen here: the platform decides whom to trust".to_owned()),
-    })
+/// Opens the ledger that a configuration names. Budgets that are counted in two places are no budgets: where a platform
+/// cannot keep the books as the file says, it keeps none.
+fn open<P: Platform>(
+    config: &Config,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<P::Ledger, Problem> {
+    let secret = config.ledger_secret(variables)?;
+    P::ledger(&config.ledger, secret.as_deref()).map_err(|message| problem_at("ledger.store", message))
 }
 
-/// Reads a configuration for a platform. Budgets that are counted in two places are no budgets: where it cannot keep
-/// the books as the file says, it keeps none.
-fn read_for<P: Platform>(text: &str) -> Result<Config, Vec<Problem>> {
-    let config = read(text)?;
-    P::keeps(&config.ledger).map_err(|message| {
-        vec![Problem { at: "ledger.store".into(), line: None, message: message.to_owned() }]
-    })?;
-    Ok(config)
-}
-
-/// The names under `[upstreams]`, whatever is wrong with them.
-fn declared_upstreams(text: &str) -> Vec<String> {
-    let Ok(document) = tollgate_document::parse(text) else { return Vec::new() };
-    let table = document.get_ref().get("upstreams").and_then(|value| value.get_ref().as_table());
-    table.map_or_else(Vec::new, |table| table.keys().map(|name| name.get_ref().to_string()).collect())
-}
-
-/// The price list that a configuration names, whatever else is wrong with it.
-#[must_use]
-pub fn price_list(text: &str) -> Option<String> {
-    let document = tollgate_document::parse(text).ok()?;
-    let table = document.get_ref().get("prices")?.get_ref().as_table()?;
-    let file = table.get("file")?.get_ref().as_str()?;
-    (!file.is_empty()).then(|| file.to_owned())
+fn problem_at(at: &str, message: &str) -> Problem {
+    Problem { at: at.to_owned(), line: None, message: message.to_owned() }
 }
 
 fn problem(problem: wit::Problem) -> Problem {

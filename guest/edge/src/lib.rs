@@ -11,6 +11,7 @@ mod attempts;
 mod body;
 mod caller;
 mod closing;
+mod draft;
 mod exchange;
 mod generation;
 mod latency;
@@ -25,8 +26,9 @@ mod upstream;
 pub mod wasi;
 
 pub use body::Body;
+pub use draft::Draft;
 pub use exchange::serve;
-pub use generation::{NotLoaded, VariableNames, price_list};
+pub use generation::NotLoaded;
 pub use platform::{Client, Clock, Ledger, Platform, Timeouts};
 pub use relay::Cut;
 pub use shell::Shell;

@@ -25,11 +25,11 @@ pub trait Platform: Sized + 'static {
     /// What time it is.
     type Clock: Clock;
 
-    /// Whether this platform can keep the books where `[ledger]` says.
+    /// The books where `[ledger]` says. `secret` is what it takes to reach them, if they are somewhere else.
     ///
     /// # Errors
-    /// Why it cannot, for whoever wrote the file.
-    fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str>;
+    /// Why this platform cannot keep them there, for whoever wrote the file.
+    fn ledger(settings: &LedgerSettings, secret: Option<&str>) -> Result<Self::Ledger, &'static str>;
 }
 
 /// Sends requests to upstreams.

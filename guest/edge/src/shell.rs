@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::draft::Draft;
 use crate::generation::{Generation, NotLoaded};
 use crate::load::Load;
 use crate::platform::{Clock as _, Ledger as _, Platform};
@@ -26,17 +27,17 @@ pub struct Shell<P: Platform> {
 
 impl<P: Platform> Shell<P> {
     /// Checks all of a configuration, so that every problem is found at once, and loads it. `catalogue` is the text of
-    /// the price list it names; `variables` looks up what [`crate::VariableNames`] lists.
+    /// the price list it names; `variables` looks up what [`Draft::variables`] lists.
     ///
     /// # Errors
     /// Every problem of the configuration, or that the policy cannot be used.
     pub fn load(
-        config: &str,
+        draft: Draft,
         catalogue: Option<&str>,
         variables: &dyn Fn(&str) -> Option<String>,
-        (client, ledger, clock): (P::Client, P::Ledger, P::Clock),
+        (client, clock): (P::Client, P::Clock),
     ) -> Result<Rc<Self>, NotLoaded> {
-        let generation = Generation::load::<P>(config, catalogue, variables)?;
+        let (generation, ledger) = Generation::load::<P>(draft, catalogue, variables)?;
         let instance = clock.random();
         Ok(Rc::new(Self {
             client,

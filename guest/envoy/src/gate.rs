@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::Value;
 use tollgate_ledger::keyring::Keyring;
 use tollgate_policy::{Gateway, Loaded, Problem, Settings as Loading};
-use tollgate_settings::{Config, LOCAL_SHARE, LedgerSettings, SHELL_TABLES};
+use tollgate_settings::{Config, Credential, LOCAL_SHARE, LedgerSettings, SHELL_TABLES};
 
 use crate::breakers::Breakers;
 use crate::callers::Caller;
@@ -107,7 +107,8 @@ fn books(settings: &Settings, policy: &Loaded) -> Result<(Ledger, Breakers), Pro
             (url, *timeout, local_share_percent.unwrap_or(LOCAL_SHARE))
         }
     };
-    let credential = settings.ledger_credential(&|name| std::env::var(name).ok())?;
+    let secret = settings.ledger_secret(&|name| std::env::var(name).ok())?;
+    let credential = secret.as_deref().and_then(Credential::new);
     let server = credential.and_then(|credential| Server::new(url.clone(), &credential, timeout));
     let server = server.ok_or_else(|| wrong("ledger.token", "must be printable"))?;
     let server = Rc::new(server);

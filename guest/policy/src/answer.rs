@@ -3,10 +3,10 @@
 //! A provider's own words about an error are relayed when they are in the shape that clients read; its complaints
 //! about the gateway's credential never are.
 
-use jiff::fmt::rfc2822;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::http_date;
 use crate::message::{Answer, Fault, Health};
 use crate::meter::{self, Form, Tally};
 use crate::refusal::Refusal;
@@ -89,7 +89,7 @@ pub fn asks_until(answer: &Answer, now_ms: u64) -> Option<u64> {
         let text = values(answer, "retry-after").next()?;
         match rounded_up(text) {
             Some(seconds) => Some(after(seconds.saturating_mul(1_000))),
-            None => u64::try_from(rfc2822::parse(text).ok()?.timestamp().as_millisecond()).ok(),
+            None => http_date::parse(text),
         }
     };
     milliseconds.map(after).or_else(seconds)

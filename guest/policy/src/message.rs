@@ -69,6 +69,13 @@ pub struct Edit {
     pub bytes: Vec<u8>,
 }
 
+impl Edit {
+    /// Puts edits into the order in which they are applied; those of one place stay as they are.
+    pub(crate) fn sort(edits: &mut [Self]) {
+        edits.sort_by_key(|edit| (edit.start, edit.end));
+    }
+}
+
 /// Opaque bytes: the policy's memory of one exchange.
 pub type Ticket = Vec<u8>;
 

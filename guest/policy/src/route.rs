@@ -40,18 +40,30 @@ fn sort(model: &Model, targets: &mut Vec<(u32, &Target)>, facts: &Facts<'_>) {
     match model.route.by {
         By::Order => {}
         By::Weight => shuffle(targets, facts.random),
-        By::Price => targets
-            .sort_by_key(|(_, target)| target.prices.at(facts.now_ms).bound(facts.input, facts.output).nano),
+        By::Price => {
+            order(targets, &|target| target.prices.at(facts.now_ms).bound(facts.input, facts.output).nano);
+        }
         // Who was never measured comes first: else it never would be.
-        By::Latency => targets.sort_by_key(|(_, target)| facts.latency(target)),
+        By::Latency => order(targets, &|target| facts.latency(target).into()),
     }
     let regions = &model.route.regions;
     if !regions.is_empty() {
-        let rank = |target: &Target| {
+        order(targets, &|target| {
             let region = target.region.as_ref();
-            region.and_then(|own| regions.iter().position(|region| region == own)).unwrap_or(regions.len())
-        };
-        targets.sort_by_key(|(_, target)| rank(target));
+            let rank = region.and_then(|own| regions.iter().position(|region| region == own));
+            rank.and_then(|rank| u64::try_from(rank).ok()).unwrap_or(u64::MAX)
+        });
+    }
+}
+
+/// Puts targets into the order of a number of theirs; where it is the same they stay as they are. They are few.
+fn order(targets: &mut Vec<(u32, &Target)>, number: &dyn Fn(&Target) -> u64) {
+    let mut numbers = Vec::with_capacity(targets.len());
+    for target in std::mem::take(targets) {
+        let own = number(target.1);
+        let place = numbers.partition_point(|known| *known <= own);
+        numbers.insert(place, own);
+        targets.insert(place, target);
     }
 }
 

@@ -1,22 +1,20 @@
 //! The books and the keys of an exchange, with a Tollgate server that is asked over HTTP.
 //!
-//! Whoever waits for an answer waits for as long as the configuration says, and then knows nothing: nothing is granted
-//! that was not heard to be. What nobody waits for (settling, telling, renewing) is tried again for a while; a hold that
-//! was never settled is charged by the server when its lease has passed.
+//! Settling, telling and renewing are tried again for a while; a hold that was never settled is charged by the server when
+//! its lease has passed.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
-use tollgate_edge::wasi::{WasiClient, WasiClock, failed};
-use tollgate_edge::{Client as _, Clock as _, Ledger, Timeouts};
+use tollgate_edge::wasi::{PATIENCE, WasiClient, insist, within};
+use tollgate_edge::{Client as _, Ledger, Timeouts};
 use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found};
 use tollgate_ledger::{Charged, Entry, Hold, Raise, Reservation, Unavailable};
@@ -26,58 +24,40 @@ use tollgate_settings::BaseUrl;
 /// The largest answer, in bytes: a key and the scopes around it are far smaller.
 const MOST_BYTES: usize = 1 << 20;
 
-/// How long what nobody waits for may take, and the pauses before it is tried again.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(10)];
-
 /// The ledger.
 pub(crate) struct Books(Rc<Server>);
 
-/// Where it is asked; none: nowhere.
+/// Where it is asked.
 struct Server {
-    place: Option<Place>,
+    url: BaseUrl,
+    authorization: HeaderValue,
     timeout: Duration,
 }
 
-struct Place {
-    url: BaseUrl,
-    authorization: Option<HeaderValue>,
-}
-
 impl Books {
-    /// With the server at this URL, which knows the credential and has so long to answer.
-    pub(crate) fn at(url: &BaseUrl, token: &str, timeout: Duration) -> Self {
-        let authorization = HeaderValue::try_from(format!("Bearer {token}")).ok().map(|mut value| {
-            value.set_sensitive(true);
-            value
-        });
-        Self(Rc::new(Server { place: Some(Place { url: url.clone(), authorization }), timeout }))
+    /// With the server at this URL, which knows the credential and has so long to answer; none if no header can hold the
+    /// credential.
+    pub(crate) fn at(url: &BaseUrl, token: &str, timeout: Duration) -> Option<Self> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+        authorization.set_sensitive(true);
+        Some(Self(Rc::new(Server { url: url.clone(), authorization, timeout })))
     }
 
-    /// With none.
-    pub(crate) fn nowhere() -> Self {
-        Self(Rc::new(Server { place: None, timeout: Duration::ZERO }))
+    /// Asks, and waits for the answer.
+    async fn ask<T: DeserializeOwned>(&self, call: Call<T>) -> Result<T, Unavailable> {
+        within(self.0.timeout, self.0.ask(&call)).await
     }
 
     /// Asks where nobody can wait.
     fn send<T: DeserializeOwned + 'static>(&self, what: &'static str, of: &str, call: Call<T>) {
-        let (server, of) = (Rc::clone(&self.0), of.to_owned());
-        wasip3::spawn(async move {
-            let mut pauses = PAUSES.iter();
-            loop {
-                let Err(cause) = within(PATIENCE, server.ask(&call)).await else { return };
-                let Some(pause) = pauses.next() else {
-                    return failed(what, &of, &cause);
-                };
-                WasiClock.pause(*pause).await;
-            }
-        });
+        let server = Rc::clone(&self.0);
+        insist(what, of, async move || server.ask(&call).await);
     }
 }
 
 impl Server {
     async fn ask<T: DeserializeOwned>(&self, call: &Call<T>) -> Result<T, Unavailable> {
-        let request = self.request(call).ok_or_else(|| Unavailable::new("no ledger can be asked"))?;
+        let request = self.request(call).ok_or_else(|| Unavailable::new("its URL cannot be asked"))?;
         let timeouts = Timeouts { connect: PATIENCE, silence: PATIENCE };
         let sent = WasiClient.send(request, timeouts).await;
         let response = sent.map_err(|fault| Unavailable::new(format!("it did not answer: {fault:?}")))?;
@@ -95,55 +75,38 @@ impl Server {
     }
 
     fn request<T>(&self, call: &Call<T>) -> Option<Request<Bytes>> {
-        let Place { url, authorization } = self.place.as_ref()?;
         let uri = Uri::builder()
-            .scheme(url.scheme().clone())
-            .authority(url.authority().clone())
-            .path_and_query(url.join(call.path)?)
+            .scheme(self.url.scheme().clone())
+            .authority(self.url.authority().clone())
+            .path_and_query(self.url.join(call.path)?)
             .build()
             .ok()?;
         let mut request = Request::new(Bytes::from(call.body.clone()));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, authorization.clone()?);
+        headers.insert(header::AUTHORIZATION, self.authorization.clone());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(call.body.len()));
         Some(request)
     }
 }
 
-/// What comes of this in time.
-async fn within<T>(
-    span: Duration,
-    asked: impl Future<Output = Result<T, Unavailable>>,
-) -> Result<T, Unavailable> {
-    let mut asked = pin!(asked);
-    let mut late: Pin<Box<dyn Future<Output = ()>>> = Box::pin(WasiClock.pause(span));
-    poll_fn(|cx| {
-        if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
-            return Poll::Ready(answer);
-        }
-        late.as_mut().poll(cx).map(|()| Err(Unavailable::new("it did not answer in time")))
-    })
-    .await
-}
-
 impl Ledger for Books {
     async fn find(&self, digest: &Digest) -> Result<Option<Found>, Unavailable> {
-        within(self.0.timeout, self.0.ask(&Call::find(digest))).await
+        Self::ask(self, Call::find(digest)).await
     }
 
     async fn reserve(&self, hold: Hold<'_>, now: u64) -> Result<Reservation, Unavailable> {
-        within(self.0.timeout, self.0.ask(&Call::reserve(hold, now))).await
+        Self::ask(self, Call::reserve(hold, now)).await
     }
 
     async fn raise(&self, hold: Hold<'_>, now: u64) -> Result<Raise, Unavailable> {
-        within(self.0.timeout, self.0.ask(&Call::raise(hold, now))).await
+        Self::ask(self, Call::raise(hold, now)).await
     }
 
     async fn ask(&self, name: &str, rule: BreakerRule, now: u64) -> Result<Passage, Unavailable> {
-        within(self.0.timeout, self.0.ask(&Call::ask(name, rule, now))).await
+        Self::ask(self, Call::ask(name, rule, now)).await
     }
 
     fn tell(&self, name: &str, rule: BreakerRule, generation: u64, health: Health, now: u64) {

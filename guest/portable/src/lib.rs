@@ -22,10 +22,13 @@ impl Platform for Portable {
     type Ledger = books::Books;
     type Clock = WasiClock;
 
-    fn keeps(ledger: &LedgerSettings) -> Result<(), &'static str> {
-        match ledger {
-            LedgerSettings::Remote { local_share_percent: None, .. } => Ok(()),
-            LedgerSettings::Remote { .. } => Err(
+    fn ledger(settings: &LedgerSettings, secret: Option<&str>) -> Result<books::Books, &'static str> {
+        match (settings, secret) {
+            (LedgerSettings::Remote { url, timeout, local_share_percent: None, .. }, Some(token)) => {
+                books::Books::at(url, token, *timeout)
+                    .ok_or("its `token` has characters that no HTTP header can hold")
+            }
+            (LedgerSettings::Remote { .. }, Some(_)) => Err(
                 "must come without `local_share`: this shell keeps nothing between requests, and serves nobody while the \
                  server cannot be asked",
             ),

@@ -4,11 +4,9 @@
 use std::rc::Rc;
 
 use tollgate_edge::wasi::{WasiClient, WasiClock, failed, loaded};
-use tollgate_edge::{NotLoaded, Problem, Shell, price_list};
-use tollgate_settings::{Config, LedgerSettings};
+use tollgate_edge::{Draft, Shell};
 
 use crate::Portable;
-use crate::books::Books;
 
 /// The variable with the text of the configuration.
 const CONFIG: &str = "TOLLGATE_CONFIG";
@@ -19,25 +17,9 @@ pub(crate) fn shell() -> Option<Rc<Shell<Portable>>> {
         failed("there is no configuration", CONFIG, &"the variable must hold its text");
         return None;
     };
-    let catalogue = price_list(&config).and_then(|_| variable("TOLLGATE_PRICES"));
-    let shell = books(&config).map_err(|problem| NotLoaded::Problems(vec![problem])).and_then(|books| {
-        Shell::load(&config, catalogue.as_deref(), &variable, (WasiClient, books, WasiClock))
-    });
-    loaded(shell)
-}
-
-/// The ledger that a configuration names. Where it names none, or cannot be read, loading it says so.
-fn books(config: &str) -> Result<Books, Problem> {
-    let ledger = Config::<()>::read(config, &|_| Ok(())).map(|config| config.ledger);
-    let Ok(LedgerSettings::Remote { url, token_env, timeout, .. }) = ledger else {
-        return Ok(Books::nowhere());
-    };
-    let token = variable(&token_env).ok_or_else(|| Problem {
-        at: "ledger.token".to_owned(),
-        line: None,
-        message: format!("the environment variable {token_env} is not set, or is empty"),
-    })?;
-    Ok(Books::at(&url, &token, timeout))
+    let draft = Draft::read(config);
+    let catalogue = draft.price_list().and_then(|_| variable("TOLLGATE_PRICES"));
+    loaded(Shell::load(draft, catalogue.as_deref(), &variable, (WasiClient, WasiClock)))
 }
 
 /// The value of a variable, if it is set and not empty.

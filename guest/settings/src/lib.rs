@@ -60,8 +60,8 @@ pub struct Config<T> {
 pub struct Secrets {
     /// The credential of each upstream that has one.
     pub upstreams: BTreeMap<String, Credential>,
-    /// The URL of the ledger, if it is in Redis. It may hold a password.
-    pub ledger_url: Option<String>,
+    /// What it takes to reach the ledger; see [`Config::ledger_secret`].
+    pub ledger: Option<String>,
     /// What other shells present.
     pub ledger_api_token: Option<String>,
     /// What operators present.
@@ -120,18 +120,27 @@ impl<T> Config<T> {
         if problems.is_empty() { Ok(credentials) } else { Err(problems) }
     }
 
-    /// Looks up what this shell presents to the server that keeps its books; none where it keeps them itself.
+    /// Looks up what it takes to reach the ledger, for a store that is somewhere else: the URL of Redis, or the credential
+    /// that a server knows shells by.
     ///
     /// # Errors
-    /// The variable that is missing, empty or no header value.
-    pub fn ledger_credential(
+    /// The variable is missing or empty, or no header value where it must be one.
+    pub fn ledger_secret(
         &self,
         environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Option<Credential>, Problem> {
-        let LedgerSettings::Remote { token_env, .. } = &self.ledger else { return Ok(None) };
-        let at = || "ledger.token".to_owned();
-        let token = look_up(environment, token_env, at(), "the credential of shells")?;
-        Credential::new(&token).map(Some).ok_or_else(|| unprintable(at(), token_env))
+    ) -> Result<Option<String>, Problem> {
+        let (at, variable, what) = match &self.ledger {
+            LedgerSettings::Memory | LedgerSettings::Sqlite { .. } => return Ok(None),
+            LedgerSettings::Redis { url_env, .. } => ("ledger.url", url_env, "the URL of Redis"),
+            LedgerSettings::Remote { token_env, .. } => {
+                ("ledger.token", token_env, "the credential of shells")
+            }
+        };
+        let secret = look_up(environment, variable, at.to_owned(), what)?;
+        if matches!(self.ledger, LedgerSettings::Remote { .. }) && Credential::new(&secret).is_none() {
+            return Err(unprintable(at.to_owned(), variable));
+        }
+        Ok(Some(secret))
     }
 
     /// Looks up every secret that the configuration refers to.
@@ -145,11 +154,9 @@ impl<T> Config<T> {
             Ok(credentials) => secrets.upstreams = credentials,
             Err(missing) => problems.extend(missing),
         }
-        if let LedgerSettings::Redis { url_env, .. } = &self.ledger {
-            match look_up(environment, url_env, "ledger.url".into(), "the URL of Redis") {
-                Ok(url) => secrets.ledger_url = Some(url),
-                Err(problem) => problems.push(problem),
-            }
+        match self.ledger_secret(environment) {
+            Ok(secret) => secrets.ledger = secret,
+            Err(problem) => problems.push(problem),
         }
         let mut token = |at: &str, variable: &str, what| {
             let found = look_up(environment, variable, at.to_owned(), what);
@@ -262,13 +269,13 @@ mod tests {
         };
         assert_eq!((url.authority().host(), timeout.as_millis()), ("ledger.test", 250));
         assert_eq!(*local_share_percent, None);
-        let credential = config.ledger_credential(&|_| Some(" secret ".to_owned())).unwrap().unwrap();
-        assert_eq!(credential.bearer(), "Bearer secret");
+        let secret = config.ledger_secret(&|_| Some(" secret ".to_owned())).unwrap().unwrap();
+        assert_eq!(Credential::new(&secret).unwrap().bearer(), "Bearer secret");
         for wrong in [None, Some(" "), Some("a\u{7}b")] {
-            let problem = config.ledger_credential(&|_| wrong.map(str::to_owned)).unwrap_err();
+            let problem = config.ledger_secret(&|_| wrong.map(str::to_owned)).unwrap_err();
             assert!(problem.at == "ledger.token" && problem.message.contains("SHELLS"), "{problem:?}");
         }
-        assert_eq!(read("").unwrap().ledger_credential(&|_| None), Ok(None));
+        assert_eq!(read("").unwrap().ledger_secret(&|_| None), Ok(None));
         for (more, most) in
             [("local_share = 100\n", true), ("local_share = 0\n", false), ("namespace = \"a\"\n", false)]
         {

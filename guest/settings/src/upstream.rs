@@ -35,7 +35,9 @@ impl Credential {
         self.0.clone()
     }
 
-    pub(crate) fn new(value: &str) -> Option<Self> {
+    /// A credential that is presented as this text; none if no HTTP header can hold it.
+    #[must_use]
+    pub fn new(value: &str) -> Option<Self> {
         let mut header = HeaderValue::from_str(&format!("Bearer {value}")).ok()?;
         header.set_sensitive(true);
         Some(Self(header))

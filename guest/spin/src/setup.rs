@@ -9,10 +9,9 @@ use std::rc::Rc;
 
 use spin_sdk::variables;
 use tollgate_edge::wasi::{WasiClient, WasiClock, failed, loaded};
-use tollgate_edge::{Shell, VariableNames, price_list};
+use tollgate_edge::{Draft, Shell};
 
 use crate::Spin;
-use crate::books::Books;
 
 /// The configuration's file, where it is no variable.
 const FILE: &str = "/tollgate.toml";
@@ -27,7 +26,8 @@ pub(crate) async fn shell() -> Option<Rc<Shell<Spin>>> {
             })
             .ok()?,
     };
-    let catalogue = match price_list(&config) {
+    let draft = Draft::read(config);
+    let catalogue = match draft.price_list() {
         None => None,
         Some(file) => match variable("prices").await {
             Some(text) => Some(text),
@@ -35,14 +35,13 @@ pub(crate) async fn shell() -> Option<Rc<Shell<Spin>>> {
         },
     };
     let mut values = BTreeMap::new();
-    for name in VariableNames::of(&config).0 {
+    for name in draft.variables() {
         if let Some(value) = variable(&name.to_ascii_lowercase()).await {
             values.insert(name, value);
         }
     }
     let lookup = |name: &str| values.get(name).cloned();
-    let platform = (WasiClient, Books::new(), WasiClock);
-    loaded(Shell::load(&config, catalogue.as_deref(), &lookup, platform))
+    loaded(Shell::load(draft, catalogue.as_deref(), &lookup, (WasiClient, WasiClock)))
 }
 
 /// The value of a variable, if it is defined and not empty.

@@ -7,6 +7,7 @@
 //! its ratios differ from 1 is the error of the machine. The plugin is measured in the Envoy that `ENVOY` names, against the
 //! same Envoy without it; `--envoy` measures nothing else.
 
+mod edge;
 mod envoy;
 mod guest;
 mod ledger;
@@ -75,6 +76,7 @@ fn run(effort: Effort, part: Part) -> Result<()> {
     let stand_in = part == Part::Noise;
     if part == Part::All {
         guest::measure(&mut report)?;
+        edge::measure(&mut report)?;
         ledger::measure_alone(&mut report)?;
     }
     runtime()?.block_on(async {

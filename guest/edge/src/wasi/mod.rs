@@ -5,7 +5,9 @@ mod clock;
 mod incoming;
 mod instance;
 mod outgoing;
+mod patience;
 
 pub use self::client::Wasi as WasiClient;
 pub use self::clock::Wasi as WasiClock;
 pub use self::instance::{Kept, failed, handle, loaded};
+pub use self::patience::{PATIENCE, insist, within};

@@ -88,9 +88,15 @@ impl Config {
         if !problems.is_empty() {
             return Err(problems.into_sorted());
         }
-        let by_name = (0..).zip(&models).map(|(index, model)| (model.name.clone(), index)).collect();
-        let by_digest = (0..).zip(&keys).map(|(index, key)| (key.digest, index)).collect();
-        let by_path = (0..).zip(&keys).map(|(index, key)| (key.caller.name.clone(), index)).collect();
+        // One by one: a map that is collected sorts first, and that code is many times as large.
+        let (mut by_name, mut by_path, mut by_digest) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (index, model) in (0..).zip(&models) {
+            by_name.insert(model.name.clone(), index);
+        }
+        for (index, key) in (0..).zip(&keys) {
+            by_path.insert(key.caller.name.clone(), index);
+            by_digest.insert(key.digest, index);
+        }
         let implied = keys.iter().flat_map(|key| path::around(&key.caller.name));
         let mut all = BTreeMap::new();
         all.extend(implied.map(|scope| (scope.to_owned(), Vec::new())));

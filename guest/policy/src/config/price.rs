@@ -83,9 +83,9 @@ fn several<'d>(node: &Node<'d>, problems: &mut Problems<'_>) -> Option<Said<'d>>
             );
             sound = false;
         }
-        all.push(dated);
+        let place = all.partition_point(|known: &Dated| known.since_ms <= dated.since_ms);
+        all.insert(place, dated);
     }
-    all.sort_by_key(|dated| dated.since_ms);
     sound.then_some(Said::Own(all))
 }
 

@@ -97,9 +97,9 @@ impl<'d> Terms<'d> {
             if terms.exchange_rates.iter().any(|known| key(known) == key(&rate)) {
                 node.wrong(problems, "begins when another one of these currencies does");
             }
-            terms.exchange_rates.push(rate);
+            let place = terms.exchange_rates.partition_point(|known| known.since_ms <= rate.since_ms);
+            terms.exchange_rates.insert(place, rate);
         }
-        terms.exchange_rates.sort_by_key(|rate| rate.since_ms);
         terms
     }
 

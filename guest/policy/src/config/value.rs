@@ -1,7 +1,7 @@
 //! Values of a configuration that are more than a word: instants and time zones.
 
-use jiff::civil::{Date, Time};
-use tollgate_document::{Datetime, DeValue, Node, Offset, Problems, Section, shown};
+use jiff_core::civil::{self, DateTime, Time};
+use tollgate_document::{Date, Datetime, DeValue, Node, Offset, Problems, Section, shown};
 
 use crate::calendar::Calendar;
 
@@ -29,13 +29,12 @@ fn milliseconds(written: &Datetime) -> Option<u64> {
         Offset::Custom { minutes } => i32::from(minutes).checked_mul(60)?,
     };
     let part = |number: u8| i8::try_from(number).ok();
-    let date = Date::new(i16::try_from(date.year).ok()?, part(date.month)?, part(date.day)?).ok()?;
     // A leap second is the last one of its minute: clocks count no other.
     let second = part(time.second.unwrap_or(0))?.min(59);
     let nanosecond = i32::try_from(time.nanosecond.unwrap_or(0)).ok()?;
     let time = Time::new(part(time.hour)?, part(time.minute)?, second, nanosecond).ok()?;
-    let offset = jiff::tz::Offset::from_seconds(seconds_east).ok()?;
-    let instant = offset.to_timestamp(date.to_datetime(time)).ok()?;
+    let offset = jiff_core::tz::Offset::from_seconds(seconds_east).ok()?;
+    let instant = offset.to_timestamp(DateTime::from_parts(day_of(date)?, time)).ok()?;
     u64::try_from(instant.as_millisecond()).ok()
 }
 
@@ -66,7 +65,7 @@ pub fn moment(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
             _ => return None,
         };
         match written {
-            Datetime { date: Some(date), time: None, offset: None } => day(&date.to_string()),
+            Datetime { date: Some(date), time: None, offset: None } => midnight(date),
             _ => milliseconds(&written),
         }
     };
@@ -79,7 +78,17 @@ pub fn moment(node: &Node<'_>, problems: &mut Problems<'_>) -> Option<u64> {
 
 /// A day, `2026-01-31`: its midnight in UTC.
 pub fn day(text: &str) -> Option<u64> {
-    let date: Date = text.parse().ok()?;
-    let instant = jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok()?;
+    let written: Datetime = text.parse().ok()?;
+    let Datetime { date: Some(date), time: None, offset: None } = written else { return None };
+    midnight(date)
+}
+
+fn midnight(date: Date) -> Option<u64> {
+    let instant = day_of(date)?.at(0, 0, 0, 0).to_timestamp(jiff_core::tz::Offset::UTC).ok()?;
     u64::try_from(instant.as_millisecond()).ok()
+}
+
+fn day_of(date: Date) -> Option<civil::Date> {
+    let part = |number: u8| i8::try_from(number).ok();
+    civil::Date::new(i16::try_from(date.year).ok()?, part(date.month)?, part(date.day)?).ok()
 }

@@ -178,7 +178,7 @@ pub fn joined(own: Vec<Edit>, shorter: &[Edit]) -> Vec<Edit> {
     let mut edits = own;
     edits.retain(|edit| !is_gone(edit));
     edits.extend_from_slice(shorter);
-    edits.sort_by_key(|edit| (edit.start, edit.end));
+    Edit::sort(&mut edits);
     edits
 }
 

@@ -62,7 +62,7 @@ fn trimmed(conversation: &Conversation<'_>, gone: &[bool], ends: cut::Ends, save
     let mut edits = removals(&conversation.messages, gone);
     let cut = count(ends.edits.len());
     edits.extend(ends.edits);
-    edits.sort_by_key(|edit| (edit.start, edit.end));
+    Edit::sort(&mut edits);
     Trimmed { edits, dropped: count(gone.iter().filter(|gone| **gone).count()), cut, saved }
 }
 

@@ -139,7 +139,7 @@ impl<'b> Request<'b> {
             edits.push(self.model_span.replaced(name));
         }
         edits.extend(self.stream.and_then(|stream| self.options.usage_edit(stream)));
-        edits.sort_by_key(|edit| (edit.start, edit.end));
+        Edit::sort(&mut edits);
         edits
     }
 }

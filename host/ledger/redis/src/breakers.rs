@@ -11,7 +11,7 @@ impl Breakers for Redis {
     fn ask<'a>(&'a self, name: &'a str, rule: BreakerRule, now: u64) -> Pending<'a, Passage> {
         let inner = &*self.inner;
         Box::pin(async move {
-            match inner.link.run(|on| inner.calls(now).ask(on, name, rule)).await {
+            match inner.link.ask(inner.calls(now).ask(name, rule)).await {
                 Err(Failure::Down(_)) => Ok(inner.board.ask(name, rule, now)),
                 answer => Ok(answer?),
             }
@@ -28,7 +28,7 @@ impl Breakers for Redis {
     ) -> Pending<'a, ()> {
         let inner = &*self.inner;
         Box::pin(async move {
-            let told = inner.link.run(|on| inner.calls(now).tell(on, (name, rule), (generation, health)));
+            let told = inner.link.ask(inner.calls(now).tell((name, rule), (generation, health)));
             match told.await {
                 Err(Failure::Down(_)) => {
                     inner.board.tell(name, rule, generation, health, now);

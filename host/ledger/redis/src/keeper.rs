@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tollgate_ledger::Unavailable;
+use tollgate_scripts::{Target, When};
 
 use crate::Inner;
-use crate::calls::{Target, When};
+use crate::evaluate::{evaluate, odd};
 use crate::journal::Line;
 use crate::link::{Failure, connect};
 use crate::options::Server;
@@ -50,7 +51,8 @@ pub async fn keep(inner: Arc<Inner>, server: Server) {
 /// Connects, takes over what waits, and takes the connection into use.
 pub async fn reach(inner: &Inner, server: &Server) -> Result<(), Unavailable> {
     // It writes: a server that is full, or only a replica, is no server for us.
-    let probe = |on: MultiplexedConnection| async move { inner.calls(0).due(on, 0).await.map(drop) };
+    let probe =
+        |on: MultiplexedConnection| async move { evaluate(on, inner.calls(0).due(0)).await.map(drop) };
     let connection = connect(server, probe).await?;
     take_over(inner, Some(&connection)).await?;
     inner.link.raise(connection);
@@ -92,14 +94,13 @@ async fn take_over(inner: &Inner, over: Option<&MultiplexedConnection>) -> Resul
 async fn take(inner: &Inner, on: MultiplexedConnection, line: &Line) -> redis::RedisResult<()> {
     let (Line::Settle { entry, .. } | Line::Record { entry }) = line;
     let id = &entry.request_id;
-    let refused =
-        |why: Unavailable| (redis::ErrorKind::UnexpectedReturnType, "a settlement", why.to_string());
+    let refused = |why: Unavailable| odd(why.to_string());
     let key = inner.names.hold(id).map_err(refused)?;
     let calls = inner.calls(entry.at_ms);
     let target = Target { id, key: &key, cells: Arc::from([]) };
-    match line {
-        Line::Settle { charge, .. } => calls.settle(on, target, (entry, charge.charge(), When::Late)).await,
-        Line::Record { .. } => calls.record(on, target, entry).await,
-    }
-    .map(drop)
+    let call = match line {
+        Line::Settle { charge, .. } => calls.settle(&target, (entry, charge.charge(), When::Late)),
+        Line::Record { .. } => calls.record(&target, entry),
+    };
+    evaluate(on, call.map_err(refused)?).await.map(drop)
 }

@@ -2,12 +2,10 @@
 //! found: a caller that cannot be looked up does not come in.
 
 use redis::{ErrorKind, RedisError, RedisResult};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope, digest_text};
+use tollgate_ledger::keys::{Digest, Found, Kept, Key, Keys, Scope};
 use tollgate_ledger::{Pending, Unavailable};
 
-use crate::scripts::SCRIPTS;
 use crate::{Inner, Redis};
 
 /// Records of one page.
@@ -47,15 +45,7 @@ impl Keys for Redis {
 
 impl Inner {
     async fn find(&self, digest: &Digest) -> Result<Option<Found>, Unavailable> {
-        let mut call = SCRIPTS.find.key(&self.names.keys);
-        call.key(&self.names.digests).key(&self.names.scopes).arg(digest_text(digest));
-        let found = self.link.run(|mut on| async move {
-            let records: Vec<String> = call.invoke_async(&mut on).await?;
-            let Some((key, scopes)) = records.split_first() else { return Ok(None) };
-            let scopes = scopes.iter().map(|scope| read(scope)).collect::<RedisResult<_>>()?;
-            Ok(Some(Found { key: read(key)?, scopes }))
-        });
-        Ok(found.await?)
+        Ok(self.link.ask(self.calls(0).find(digest)).await?)
     }
 
     async fn record<T: DeserializeOwned>(&self, hash: &str, name: &str) -> Result<Option<T>, Unavailable> {
@@ -95,23 +85,11 @@ impl Inner {
     }
 
     async fn keep_key(&self, key: &Key) -> Result<Kept, Unavailable> {
-        let next = Key { version: key.version.saturating_add(1), ..key.clone() };
-        let mut call = SCRIPTS.keep_key.key(&self.names.keys);
-        call.key(&self.names.digests).arg(&key.name).arg(key.version).arg(write(&next)?);
-        call.arg(key.secrets.iter().map(|secret| digest_text(&secret.digest)).collect::<Vec<_>>());
-        self.kept(call).await
+        Ok(self.link.ask(self.calls(0).keep_key(key)?).await?)
     }
 
     async fn keep_scope(&self, scope: &Scope) -> Result<Kept, Unavailable> {
-        let next = Scope { version: scope.version.saturating_add(1), ..scope.clone() };
-        let mut call = SCRIPTS.keep_scope.key(&self.names.scopes);
-        call.arg(&scope.name).arg(scope.version).arg(write(&next)?);
-        self.kept(call).await
-    }
-
-    async fn kept(&self, call: redis::ScriptInvocation<'_>) -> Result<Kept, Unavailable> {
-        let kept: bool = self.link.run(|mut on| async move { call.invoke_async(&mut on).await }).await?;
-        Ok(if kept { Kept::Done } else { Kept::Conflict })
+        Ok(self.link.ask(self.calls(0).keep_scope(scope)?).await?)
     }
 }
 
@@ -119,8 +97,4 @@ fn read<T: DeserializeOwned>(record: &str) -> RedisResult<T> {
     serde_json::from_str(record).map_err(|error| {
         RedisError::from((ErrorKind::UnexpectedReturnType, "a record that cannot be read", error.to_string()))
     })
-}
-
-fn write(record: &impl Serialize) -> Result<String, Unavailable> {
-    serde_json::to_string(record).map_err(|error| Unavailable::new(format!("a record is no JSON: {error}")))
 }

@@ -7,8 +7,9 @@ use tollgate_ledger::{
     Charge, Claim, Condition, Entry, Hold, Ledger, Pending, Position, Raise, Reservation, Settled, Standing,
     Unavailable,
 };
+use tollgate_scripts::{DUE_AT_ONCE, Due, Target, When};
 
-use crate::calls::{DUE_AT_ONCE, Due, Target, When};
+use crate::evaluate::evaluate;
 use crate::journal::Line;
 use crate::link::Failure;
 use crate::{Inner, Redis};
@@ -63,10 +64,11 @@ impl Inner {
         }
         let cells: Arc<[String]> = hold.claims.iter().map(|claim| self.names.cell(&claim.cell)).collect();
         let target = Target { id, key: &key, cells: Arc::clone(&cells) };
+        let call = self.calls(now).reserve(&target, hold)?;
         let send = |on| {
             // Noted first: when the answer is lost, it may have been granted all the same.
             self.known.note(id, cells, hold.claims, hold.lease_ms);
-            self.calls(now).reserve(on, target, hold)
+            evaluate(on, call)
         };
         match self.link.run(send).await {
             Ok(reservation) => {
@@ -91,7 +93,7 @@ impl Inner {
         let key = self.names.hold(id)?;
         let cells: Arc<[String]> = hold.claims.iter().map(|claim| self.names.cell(&claim.cell)).collect();
         let target = Target { id, key: &key, cells: Arc::clone(&cells) };
-        match self.link.run(|on| self.calls(now).raise(on, target, hold)).await {
+        match self.link.ask(self.calls(now).raise(&target, hold)?).await {
             Ok(raise) => {
                 if let Raise::Granted { .. } = raise
                     && let Some(added) = self.known.raised(id, hold.claims, hold.lease_ms)
@@ -140,7 +142,7 @@ impl Inner {
         }
         let key = self.names.hold(id)?;
         let target = Target { id, key: &key, cells: self.known.cells(id) };
-        let renewed = self.link.run(|on| self.calls(now).renew(on, target, lease_ms)).await?;
+        let renewed = self.link.ask(self.calls(now).renew(&target, lease_ms)).await?;
         if renewed {
             self.known.renewed(id, lease_ms);
         }
@@ -151,7 +153,7 @@ impl Inner {
     /// not have what the hold took from them, for they were lost with it.
     async fn write_lost(&self, entry: &Entry, key: &str, now: u64) -> Result<Settled, Unavailable> {
         let target = Target { id: &entry.request_id, key, cells: Arc::from([]) };
-        match self.link.run(|on| self.calls(now).record(on, target, entry)).await {
+        match self.link.ask(self.calls(now).record(&target, entry)?).await {
             Ok(written) => {
                 tracing::error!(
                     request_id = entry.request_id,
@@ -186,7 +188,7 @@ impl Inner {
             None => charge,
         };
         let settlement = (&**entry, charge, When::Now);
-        match self.link.run(|on| self.calls(now).settle(on, target, settlement)).await {
+        match self.link.ask(self.calls(now).settle(&target, settlement)?).await {
             // It was granted here, so Redis has lost it: its last second in a crash, or what a replica did not have.
             Ok(Settled::Unknown) if charge != Charge::Nothing && self.known.has(id) => {
                 self.known.forget(id);
@@ -215,16 +217,15 @@ impl Inner {
         self.keep_rows().await?;
         let calls = self.calls(now);
         loop {
-            let Due { lapsed, ahead } = self.link.run(|on| calls.due(on, DUE_AT_ONCE)).await?;
+            let Due { lapsed, ahead } = self.link.ask(calls.due(DUE_AT_ONCE)).await?;
             for id in &ahead {
                 let key = self.names.hold(id)?;
                 let target = Target { id, key: &key, cells: self.known.cells(id) };
-                self.link.run(|on| calls.shorten(on, target)).await?;
+                self.link.ask(calls.shorten(&target)).await?;
             }
             let all = ahead.is_empty() && lapsed.len() < DUE_AT_ONCE;
             if !lapsed.is_empty() {
-                let keys = lapsed.iter().map(|id| self.names.hold(id)).collect::<Result<Vec<_>, _>>()?;
-                lost = lost.saturating_add(self.link.run(|on| calls.expire(on, lapsed, keys)).await?);
+                lost = lost.saturating_add(self.link.ask(calls.expire(lapsed)?).await?);
             }
             if all {
                 return Ok(lost);
@@ -233,7 +234,7 @@ impl Inner {
     }
 
     async fn standings(&self, claims: &[Claim], now: u64) -> Result<Vec<Standing>, Unavailable> {
-        match self.link.run(|on| self.calls(now).standings(on, claims)).await {
+        match self.link.ask(self.calls(now).standings(claims)).await {
             Err(Failure::Down(why)) => self.share.standings(claims, why, now),
             answer => Ok(answer?),
         }

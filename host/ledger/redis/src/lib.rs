@@ -1,6 +1,6 @@
 //! The ledger in Redis or Valkey, version 7 or later: one for many gateways.
 //!
-//! Every operation is one Lua script and one round trip, so an exchange takes two: reserve and settle. The scripts
+//! Every operation is one Lua script (`tollgate-scripts`) and one round trip, so an exchange takes two: reserve and settle. The scripts
 //! apply the rules of `tollgate-ledger` and go by the server's clock, so that all gateways agree. This crate keeps no
 //! truth of its own but what Redis did not take: settlements wait in a journal on disk, and while Redis is down a
 //! share of the rate limits is granted locally ([`Condition::Degraded`]); budgets are refused then.
@@ -31,17 +31,15 @@
 #![forbid(unsafe_code)]
 
 mod breakers;
-mod calls;
 mod charges;
+mod evaluate;
 mod journal;
 mod keeper;
 mod keys;
 mod known;
 mod ledger;
 mod link;
-mod names;
 mod options;
-mod scripts;
 mod share;
 
 pub use options::{NotOpened, Options};
@@ -53,12 +51,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tollgate_ledger::Condition;
 use tollgate_ledger::breaker::Board;
+use tollgate_scripts::{Calls, Names};
 
-use crate::calls::Calls;
 use crate::journal::Journal;
 use crate::known::Known;
 use crate::link::Link;
-use crate::names::Names;
 use crate::share::Share;
 
 /// A [`tollgate_ledger::Store`] in Redis.

@@ -14,7 +14,9 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErr
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tollgate_ledger::Unavailable;
+use tollgate_scripts::Call;
 
+use crate::evaluate::evaluate;
 use crate::options::Server;
 
 /// How long a new connection may take, names and TLS included.
@@ -86,6 +88,11 @@ impl Link {
             State::Up { .. } => None,
             State::Down { why, .. } => Some(why.clone()),
         }
+    }
+
+    /// Runs a script on the connection.
+    pub async fn ask<T>(&self, call: Call<T>) -> Result<T, Failure> {
+        self.run(|on| evaluate(on, call)).await
     }
 
     /// Runs an operation on the connection.

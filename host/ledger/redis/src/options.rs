@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsCertificates};
 
-use crate::names::is_plain;
+use tollgate_scripts::is_plain;
 
 /// How to open a [`crate::Redis`].
 #[derive(Clone)]

@@ -11,8 +11,9 @@ use tollgate_ledger::{
     Unavailable, share,
 };
 
+use tollgate_scripts::is_plain;
+
 use crate::known::Added;
-use crate::names::is_plain;
 
 /// The local books.
 pub struct Share {

@@ -4,7 +4,7 @@
 //! because the claims of an exchange are one atomic step. No name holds a caller's text: cells and breakers are named
 //! by a hash, and an exchange's id is ours.
 
-use ring::digest::{SHA256, digest};
+use sha2::{Digest as _, Sha256};
 use tollgate_ledger::Unavailable;
 
 /// Names inside one namespace.
@@ -74,8 +74,8 @@ pub fn is_plain(text: &str) -> bool {
 
 /// 128 bits of SHA-256 in hexadecimal: nobody finds two names with the same.
 fn hash(name: &str) -> String {
-    let digest = digest(&SHA256, name.as_bytes());
-    let half = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    let digest = Sha256::digest(name.as_bytes());
+    let half = digest.first_chunk().copied().unwrap_or_default();
     format!("{:032x}", u128::from_be_bytes(half))
 }
 
