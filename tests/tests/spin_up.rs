@@ -14,11 +14,13 @@ use tollgate_tests::vector::Request;
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Spin, until this is dropped.
+///
+/// It serves by another process, which would outlive it if it were killed: it is told to stop, and stops both.
 struct Spin(Child);
 
 impl Drop for Spin {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         let _ = self.0.wait();
     }
 }
