@@ -17,11 +17,13 @@ pub fn parse(text: &str) -> Option<u64> {
     let year = number(words.next()?, 4)?;
     let mut clock = words.next()?.split(':');
     let mut part = || number(clock.next()?, 2).and_then(|part| i8::try_from(part).ok());
-    // A leap second is the last one of its minute: clocks count no other.
-    let (hour, minute, second) = (part()?, part()?, part()?.min(59));
-    if (words.next(), words.next(), clock.next()) != (Some("GMT"), None, None) || hour > 23 || minute > 59 {
+    let (hour, minute, second) = (part()?, part()?, part()?);
+    let is_time = hour < 24 && minute < 60 && second <= 60;
+    if (words.next(), words.next(), clock.next()) != (Some("GMT"), None, None) || !is_time {
         return None;
     }
+    // A leap second is the last one of its minute: clocks count no other.
+    let second = second.min(59);
     let date = Date::new(year, month, i8::try_from(day).ok()?).ok()?;
     let instant = date.at(hour, minute, second, 0).to_timestamp(Offset::UTC).ok()?;
     u64::try_from(instant.as_millisecond()).ok()
@@ -59,6 +61,7 @@ mod tests {
             "Mon, 23 Nov 2026 12:00:11 GMT ",
             "Mon, 23 Nov 2026 24:00:00 GMT",
             "Mon, 23 Nov 2026 12:60:00 GMT",
+            "Mon, 23 Nov 2026 12:00:61 GMT",
             "Mon, 23 Nov 2026 12:00 GMT",
             "Mon, 23 Nov 2026 12:00:00:00 GMT",
             "Mon, 30 Feb 2026 12:00:11 GMT",

@@ -36,7 +36,7 @@ enum Error {
     #[component(name = "too-many-connections")]
     TooManyConnections,
     #[component(name = "type-error")]
-    TypeError,
+    OtherType,
     #[component(name = "other")]
     Other(String),
 }

@@ -1,6 +1,7 @@
 //! Sending requests through `wasi:http`. Timeouts are the platform's to keep: it sees the connection.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use super::clock::nanoseconds;
@@ -20,7 +21,8 @@ impl Client for Wasi {
     type Body = Incoming;
 
     async fn send(&self, request: Request<Bytes>, timeouts: Timeouts) -> Result<Response<Incoming>, Fault> {
-        let answer = client::send(outgoing(request, timeouts)?).await.map_err(|code| fault(&code))?;
+        let (request, writing) = outgoing(request, timeouts)?;
+        let answer = beside(writing, client::send(request)).await.map_err(|code| fault(&code))?;
         let mut response = Response::new(());
         *response.status_mut() =
             StatusCode::from_u16(answer.get_status_code()).map_err(|_| Fault::Malformed)?;
@@ -30,7 +32,30 @@ impl Client for Wasi {
     }
 }
 
-fn outgoing(request: Request<Bytes>, timeouts: Timeouts) -> Result<types::Request, Fault> {
+/// Awaits the answer, and writes the body meanwhile; what an early answer leaves of it is written after.
+///
+/// Not spawned from the beginning: what is spawned has its first turn with the next event of the task, which here may be
+/// the timeout.
+async fn beside<T>(writing: impl Future<Output = ()> + 'static, answer: impl Future<Output = T>) -> T {
+    let (mut writing, mut answer) = (Some(Box::pin(writing)), pin!(answer));
+    let answer = poll_fn(|cx| {
+        if writing.as_mut().is_some_and(|writing| writing.as_mut().poll(cx).is_ready()) {
+            writing = None;
+        }
+        answer.as_mut().poll(cx)
+    });
+    let answer = answer.await;
+    if let Some(rest) = writing {
+        spawn(rest);
+    }
+    answer
+}
+
+/// A request, and the writing of its body.
+fn outgoing(
+    request: Request<Bytes>,
+    timeouts: Timeouts,
+) -> Result<(types::Request, impl Future<Output = ()> + use<>), Fault> {
     let (head, body) = request.into_parts();
     let (mut writer, contents) = wit_stream::new();
     let (ended, trailers) = wit_future::new(|| Ok(None));
@@ -53,13 +78,13 @@ fn outgoing(request: Request<Bytes>, timeouts: Timeouts) -> Result<types::Reques
     if !set {
         return Err(Fault::Malformed);
     }
-    spawn(async move {
+    let writing = async move {
         // An upstream that wants no more of it has answered, or is gone: that is heard elsewhere.
         let _ = writer.write_all(body.to_vec()).await;
         drop(writer);
         let _ = ended.write(Ok(None)).await;
-    });
-    Ok(request)
+    };
+    Ok((request, writing))
 }
 
 /// The body of an answer, while it arrives.
