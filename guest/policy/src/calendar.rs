@@ -6,27 +6,19 @@
 //! is read from outside.
 
 use jiff_core::Timestamp;
-use jiff_core::civil::{Date, DateTime};
-use jiff_core::tz::{AmbiguousOffset, AmbiguousTimestamp, Offset, Transition, posix, tzif};
+use jiff_core::civil::Date;
+use jiff_core::tz::Offset;
 use serde::{Deserialize, Serialize};
 use tollgate_document::nearest;
 
 use crate::digits;
+use crate::zone::Zone;
 
 /// A calendar: where its days begin.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     /// None: UTC.
     zone: Option<Zone>,
-}
-
-/// How the clocks of a place go.
-#[derive(Clone, Debug)]
-enum Zone {
-    /// By a rule that holds for ever.
-    Rule(posix::TimeZone),
-    /// As a table says.
-    Table(tzif::TimeZone),
 }
 
 /// How long a budget lasts before it starts anew.
@@ -109,57 +101,6 @@ impl Calendar {
             Some(zone) => zone.first_instant(midnight),
         };
         instant.as_millisecond()
-    }
-}
-
-impl Zone {
-    /// A rule of POSIX, or a table of TZif.
-    fn read(clocks: &[u8]) -> Option<Self> {
-        if clocks.starts_with(b"TZif") {
-            return tzif::TimeZone::parse(clocks).ok().map(Self::Table);
-        }
-        posix::TimeZone::parse(clocks).ok().map(Self::Rule)
-    }
-
-    /// When clocks first show this, or where they skip it the instant they do.
-    fn first_instant(&self, shown: DateTime) -> Timestamp {
-        let when = self.when(shown);
-        let offset = when.offset();
-        // Of two the first, and of none that which clocks would have shown had they not been changed.
-        let instant = when.compatible().unwrap_or(Timestamp::MAX);
-        let changed = match offset {
-            AmbiguousOffset::Gap { .. } => self.changed_at_or_before(instant),
-            _ => None,
-        };
-        changed.unwrap_or(instant)
-    }
-
-    fn changed_at_or_before(&self, instant: Timestamp) -> Option<Timestamp> {
-        // Clocks change at whole seconds.
-        let after = instant.checked_add_seconds(1).ok()?;
-        self.last_change_before(after).map(|change| change.timestamp())
-    }
-
-    fn offset(&self, at: Timestamp) -> Offset {
-        match self {
-            Self::Rule(rule) => rule.to_offset(at),
-            Self::Table(table) => table.to_offset(at),
-        }
-    }
-
-    /// When clocks show this: once, never, or twice.
-    fn when(&self, shown: DateTime) -> AmbiguousTimestamp {
-        match self {
-            Self::Rule(rule) => rule.to_ambiguous_timestamp(shown),
-            Self::Table(table) => table.to_ambiguous_timestamp(shown),
-        }
-    }
-
-    fn last_change_before(&self, at: Timestamp) -> Option<Transition> {
-        match self {
-            Self::Rule(rule) => rule.previous_transition(at),
-            Self::Table(table) => table.previous_transition(at),
-        }
     }
 }
 

@@ -44,6 +44,7 @@ mod stream;
 mod tests;
 mod ticket;
 mod tries;
+mod zone;
 
 use crate::admission::Asker;
 use crate::amounts::Amounts;

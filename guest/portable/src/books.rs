@@ -19,7 +19,7 @@ use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
 use tollgate_ledger::keys::{Digest, Found};
 use tollgate_ledger::{Charged, Entry, Hold, Raise, Reservation, Unavailable};
 use tollgate_remote::Call;
-use tollgate_settings::BaseUrl;
+use tollgate_settings::{BaseUrl, Credential};
 
 /// The largest answer, in bytes: a key and the scopes around it are far smaller.
 const MOST_BYTES: usize = 1 << 20;
@@ -38,8 +38,7 @@ impl Books {
     /// With the server at this URL, which knows the credential and has so long to answer; none if no header can hold the
     /// credential.
     pub(crate) fn at(url: &BaseUrl, token: &str, timeout: Duration) -> Option<Self> {
-        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-        authorization.set_sensitive(true);
+        let authorization = Credential::new(token)?.bearer();
         Some(Self(Rc::new(Server { url: url.clone(), authorization, timeout })))
     }
 
