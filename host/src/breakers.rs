@@ -2,29 +2,22 @@
 //!
 //! They are the store's, so that gateways with one store share them. A store that cannot be asked lets everybody pass:
 //! a breaker saves time, it guards nothing.
-//!
-//! As long as an upstream does not fail here, its breaker is asked once in a second and told nothing: a store may be
-//! a round trip away, and two for every exchange would buy nothing. From its first failure on it is asked and told
-//! every time, until it answers again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tollgate_ledger::breaker::{BreakerRule, Health, Passage};
+use tollgate_ledger::breaker::{self, BreakerRule, Health, Passage};
 
 use crate::shell::Shell;
 use crate::upstream::Upstream;
 
-/// For so long, in milliseconds, an upstream passes that its breaker let pass.
-const CALM_MS: u64 = 1_000;
-
 /// What is known here of an upstream's breaker.
 #[derive(Debug, Default)]
-pub(crate) struct Calm {
-    /// Until then nobody asks: milliseconds since the epoch.
-    until_ms: AtomicU64,
-    /// Whether it failed, and did not answer since.
-    failing: AtomicBool,
+pub(crate) struct Calm(Mutex<breaker::Calm>);
+
+impl Calm {
+    fn lock(&self) -> MutexGuard<'_, breaker::Calm> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A try that may be made. Dropped without a word, nothing was learnt, and a probe frees its place.
@@ -54,18 +47,13 @@ pub(crate) async fn ask(
         generation,
         told: false,
     };
-    let calm = &upstream.calm;
-    let until_ms = calm.until_ms.load(Ordering::Relaxed);
-    // A clock that went back is no reason not to ask for long.
-    if until_ms > now && until_ms.saturating_sub(now) <= CALM_MS {
+    if upstream.calm.lock().holds(now) {
         return Ok(passed(None));
     }
     match shell.store.ask(name, rule, now).await {
         Ok(Passage::Wait(wait_ms)) => Err(wait_ms),
         Ok(Passage::Pass { generation, probe }) => {
-            if !probe && !calm.failing.load(Ordering::Relaxed) {
-                calm.until_ms.store(now.saturating_add(CALM_MS), Ordering::Relaxed);
-            }
+            upstream.calm.lock().heard(probe, now);
             Ok(passed(Some(generation)))
         }
         Err(cause) => {
@@ -85,15 +73,7 @@ impl Passed {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        let calm = &self.upstream.calm;
-        match health {
-            Health::Bad => {
-                calm.failing.store(true, Ordering::Relaxed);
-                calm.until_ms.store(0, Ordering::Relaxed);
-            }
-            Health::Good => calm.failing.store(false, Ordering::Relaxed),
-            Health::Unknown => {}
-        }
+        self.upstream.calm.lock().saw(health);
         if self.generation.is_some() || health == Health::Bad {
             let name = std::mem::take(&mut self.name);
             let now = (self.shell.clock)();

@@ -23,6 +23,46 @@ pub struct BreakerRule {
     pub probe_ms: u64,
 }
 
+/// For so long, in milliseconds, an upstream passes that its breaker let pass.
+const CALM_MS: u64 = 1_000;
+
+/// What somebody knows who asks a breaker that is kept elsewhere: a server's, or of all workers of one process.
+///
+/// As long as its upstream does not fail here, a breaker is asked once in a second and told nothing: it may be a round trip
+/// away, and two for every exchange would buy nothing. From its first failure on it is asked and told every time, until the
+/// upstream answers again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Calm {
+    /// Until then nobody asks: milliseconds since the epoch.
+    until_ms: u64,
+    /// Whether it failed, and did not answer since.
+    is_failing: bool,
+}
+
+impl Calm {
+    /// Whether it passes without being asked. A clock that went back is no reason not to ask for long.
+    #[must_use]
+    pub fn holds(self, now: u64) -> bool {
+        self.until_ms > now && self.until_ms.saturating_sub(now) <= CALM_MS
+    }
+
+    /// The breaker was asked and let pass, as its probe or not.
+    pub fn heard(&mut self, probe: bool, now: u64) {
+        if !probe && !self.is_failing {
+            self.until_ms = now.saturating_add(CALM_MS);
+        }
+    }
+
+    /// What became of a try.
+    pub fn saw(&mut self, health: Health) {
+        match health {
+            Health::Bad => *self = Self { until_ms: 0, is_failing: true },
+            Health::Good => self.is_failing = false,
+            Health::Unknown => {}
+        }
+    }
+}
+
 /// What a breaker remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Breaker {
@@ -183,6 +223,26 @@ mod tests {
         fail(&mut breaker, 10);
         assert_eq!(breaker.ask(RULE, 10), Passage::Wait(60_000));
         assert_eq!(breaker.ask(RULE, 60_009), Passage::Wait(1));
+    }
+
+    #[test]
+    fn who_is_calm_asks_once_in_a_second_until_something_fails() {
+        let mut calm = Calm::default();
+        assert!(!calm.holds(5_000));
+        calm.heard(false, 5_000);
+        assert!(calm.holds(5_000) && calm.holds(5_999) && !calm.holds(6_000));
+        assert!(!calm.holds(4_999), "a clock that went back");
+        calm.saw(Health::Unknown);
+        assert!(calm.holds(5_000));
+        calm.saw(Health::Bad);
+        assert!(!calm.holds(5_000));
+        calm.heard(false, 5_000);
+        assert!(!calm.holds(5_000), "it has not answered since");
+        calm.saw(Health::Good);
+        calm.heard(true, 5_000);
+        assert!(!calm.holds(5_000), "a probe passes alone");
+        calm.heard(false, 5_000);
+        assert!(calm.holds(5_000));
     }
 
     #[test]

@@ -5,21 +5,22 @@
 //! [`Books`]: an operation reads from the sheet only what it names, lets the books decide, and writes what they
 //! changed. Unlike a server's books a sheet does not remember holds that were closed: a name is used once.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+mod page;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize, Serializer};
-
+use self::page::{Head, Kept, Open, Record, counted, find, kept, read};
 use crate::books::{Books, GRACE_MS};
 use crate::cell::Cell;
 use crate::shelf::locked;
-use crate::window::Mark;
 use crate::{
-    Charge, Claim, Entry, Event, Hold, Journal, Part, Position, Raise, Reservation, Restored, Settled,
-    Snapshot, Standing, Take,
+    Charge, Claim, Entry, Event, Hold, Journal, Position, Raise, Reservation, Restored, Settled, Snapshot,
+    Standing,
 };
+
+/// Room for the record of a hold, in bytes: more than most take.
+const ROOM: usize = 512;
 
 /// What an operation came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,15 +101,16 @@ pub fn standings(sheet: &[u8], claims: &[Claim], now: u64) -> Result<Vec<Standin
 /// See [`reserve`].
 pub fn expire(sheet: &[u8], now: u64) -> Result<Turned<usize>, NotASheet> {
     let mut turned = turn(sheet, &Wanted::All, |books| books.expire(now))?;
-    let bytes = turned.sheet.as_deref().unwrap_or(sheet);
-    let mut page = Page::read(bytes)?;
-    let (before, cells) = (now.saturating_sub(GRACE_MS), page.cells.len());
-    let is_over = |kept: &Kept<'_>| kept.cell.parse::<Cell>().is_ok_and(|cell| cell.is_over(before));
-    page.cells.retain(|kept| !is_over(kept));
-    if page.cells.len() < cells {
+    let (mut head, holds) = read(turned.sheet.as_deref().unwrap_or(sheet))?;
+    let (before, cells) = (now.saturating_sub(GRACE_MS), head.cells.len());
+    let is_over = |kept: &Kept<'_>| counted(kept.cell).is_ok_and(|cell| cell.is_over(before));
+    head.cells.retain(|kept| !is_over(kept));
+    if head.cells.len() < cells {
         // never over-admit: a budget that was dropped is spent, should the clock go back into it.
-        page.horizon_ms = page.horizon_ms.max(before);
-        turned.sheet = Some(page.write()?);
+        head.horizon_ms = head.horizon_ms.max(before);
+        let mut shorter = head.write(holds.len())?;
+        shorter.extend_from_slice(holds);
+        turned.sheet = Some(shorter);
     }
     Ok(turned)
 }
@@ -121,51 +123,6 @@ pub fn snapshot(sheet: &[u8], now: u64) -> Result<Snapshot, NotASheet> {
     turn(sheet, &Wanted::All, |books| books.snapshot(now)).map(|turned| turned.answer)
 }
 
-/// A sheet as it is written. Most of it only passes through an operation, unread.
-#[derive(Default, Serialize, Deserialize)]
-struct Page<'s> {
-    /// Budgets that ended by then may have been dropped.
-    horizon_ms: u64,
-    #[serde(borrow)]
-    cells: Vec<Kept<'s>>,
-    #[serde(borrow)]
-    holds: Vec<Open<'s>>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Kept<'s> {
-    #[serde(borrow)]
-    name: Cow<'s, str>,
-    /// As one line of text.
-    #[serde(borrow)]
-    cell: Cow<'s, str>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Open<'s> {
-    id: &'s str,
-    until_ms: u64,
-    lease_ms: u64,
-    /// The row of the exchange if nobody settles it.
-    #[serde(serialize_with = "at_once")]
-    entry: &'s [u8],
-    /// What is held, as [`Written`] parts.
-    #[serde(serialize_with = "at_once")]
-    parts: &'s [u8],
-}
-
-/// As a slice they would be written byte by byte, and most of a sheet is these.
-fn at_once<S: Serializer>(bytes: &&[u8], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_bytes(bytes)
-}
-
-/// A part of a hold: its cell, and amount, time and moves of each take.
-#[derive(Serialize, Deserialize)]
-struct Written<'s> {
-    cell: &'s str,
-    takes: Vec<(u64, u64, u32)>,
-}
-
 /// What an operation must have before it.
 enum Wanted<'w> {
     /// A hold, what it holds, and these claims.
@@ -174,95 +131,71 @@ enum Wanted<'w> {
     All,
 }
 
-impl<'s> Page<'s> {
-    fn read(sheet: &'s [u8]) -> Result<Self, NotASheet> {
-        if sheet.is_empty() {
-            return Ok(Self::default());
-        }
-        postcard::from_bytes(sheet).map_err(|_| NotASheet)
-    }
-
-    fn write(&self) -> Result<Vec<u8>, NotASheet> {
-        postcard::to_allocvec(self).map_err(|_| NotASheet)
-    }
-}
-
-impl Open<'_> {
-    fn restored(&self) -> Result<Restored, NotASheet> {
-        let entry: Entry = postcard::from_bytes(self.entry).map_err(|_| NotASheet)?;
-        let written: Vec<Written<'_>> = postcard::from_bytes(self.parts).map_err(|_| NotASheet)?;
-        let take = |(amount, at_ms, moves)| Take { amount, mark: Mark { at_ms, moves } };
-        let part = |part: Written<'_>| Part::new(part.cell.into(), part.takes.into_iter().map(take));
-        let parts = written.into_iter().map(part).collect();
-        Ok(Restored { entry: Arc::new(entry), until_ms: self.until_ms, lease_ms: self.lease_ms, parts })
-    }
-}
-
 /// Lets books that have what is wanted of the sheet do the operation, and writes what they changed.
 fn turn<T>(
     sheet: &[u8],
     wanted: &Wanted<'_>,
     operation: impl FnOnce(&Books<Notes>) -> T,
 ) -> Result<Turned<T>, NotASheet> {
-    let page = Page::read(sheet)?;
-    let is_wanted = |open: &&Open<'_>| match wanted {
-        Wanted::Of { hold, .. } => open.id == *hold,
+    let (head, records) = read(sheet)?;
+    let found = find(records, wanted)?;
+    let holds: Vec<Restored> = found.iter().map(|record| record.open.restored()).collect::<Result<_, _>>()?;
+    let is_wanted = |name: &str| match wanted {
+        Wanted::Of { claims, .. } => {
+            claims.iter().any(|claim| *claim.cell == *name)
+                || holds.iter().flat_map(|hold| &hold.parts).any(|part| *part.cell == *name)
+        }
         Wanted::All => true,
     };
-    let holds: Vec<Restored> =
-        page.holds.iter().filter(is_wanted).map(Open::restored).collect::<Result<_, _>>()?;
-    let mut names: BTreeSet<&str> =
-        holds.iter().flat_map(|hold| &hold.parts).map(|part| &*part.cell).collect();
-    match wanted {
-        Wanted::Of { claims, .. } => names.extend(claims.iter().map(|claim| &*claim.cell)),
-        Wanted::All => names.extend(page.cells.iter().map(|kept| &*kept.name)),
-    }
-    let mut cells = Vec::with_capacity(names.len());
-    for kept in page.cells.iter().filter(|kept| names.contains(&*kept.name)) {
-        cells.push((kept.name.clone().into_owned(), kept.cell.parse::<Cell>().map_err(|_| NotASheet)?));
+    let mut cells = Vec::new();
+    for kept in head.cells.iter().filter(|kept| is_wanted(kept.name)) {
+        cells.push((kept.name.to_owned(), counted(kept.cell)?));
     }
     let books = Books::small(Notes::default());
-    books.close_budgets(page.horizon_ms);
+    books.close_budgets(head.horizon_ms);
     books.fill(cells, holds);
     let answer = operation(&books);
     let noted = std::mem::take(&mut *locked(&books.journal().0));
-    let sheet = if noted.is_empty() { None } else { Some(written(page, &noted)?) };
+    let sheet = if noted.is_empty() { None } else { Some(written(head, records, &found, &noted)?) };
     Ok(Turned { answer, sheet, closed: noted.closed })
 }
 
-/// The page with these changes.
-fn written(mut page: Page<'_>, noted: &Noted) -> Result<Vec<u8>, NotASheet> {
-    for (name, cell) in &noted.cells {
-        let text = Cow::Owned(cell.to_string());
-        match page.cells.iter_mut().find(|kept| *kept.name == **name) {
-            Some(kept) => kept.cell = text,
-            None => page.cells.push(Kept { name: Cow::Owned(name.to_string()), cell: text }),
+/// The sheet with these changes, all of them to holds that were found or are new.
+fn written(
+    head: Head<'_>,
+    records: &[u8],
+    found: &[Record<'_>],
+    noted: &Noted,
+) -> Result<Vec<u8>, NotASheet> {
+    let cells: Vec<Vec<u8>> = noted.cells.iter().map(|(_, cell)| kept(cell)).collect::<Result<_, _>>()?;
+    // From here on it has these too.
+    let mut head: Head<'_> = head;
+    for ((name, _), cell) in noted.cells.iter().zip(&cells) {
+        match head.cells.iter_mut().find(|kept| *kept.name == **name) {
+            Some(kept) => kept.cell = cell,
+            None => head.cells.push(Kept { name, cell }),
         }
     }
-    let encoded = |hold: &Restored| {
-        let takes = |part: &Part| {
-            part.takes().iter().map(|take| (take.amount, take.mark.at_ms, take.mark.moves)).collect()
-        };
-        let parts: Vec<_> =
-            hold.parts.iter().map(|part| Written { cell: &part.cell, takes: takes(part) }).collect();
-        let entry = postcard::to_allocvec(&*hold.entry).map_err(|_| NotASheet)?;
-        Ok((entry, postcard::to_allocvec(&parts).map_err(|_| NotASheet)?))
-    };
-    let opened: Vec<(Vec<u8>, Vec<u8>)> = noted.opened.iter().map(encoded).collect::<Result<_, _>>()?;
-    let changed = |id: &str| {
-        noted.closed.iter().chain(noted.opened.iter().map(|hold| &hold.entry)).any(|row| row.request_id == id)
-    };
-    let mut holds: Vec<Open<'_>> = page.holds.into_iter().filter(|open| !changed(open.id)).collect();
-    for (hold, (entry, parts)) in noted.opened.iter().zip(&opened) {
-        let Restored { until_ms, lease_ms, .. } = *hold;
-        holds.push(Open { id: &hold.entry.request_id, until_ms, lease_ms, entry, parts });
-    }
-    for open in &mut holds {
-        if let Some((_, until_ms, lease_ms)) = noted.renewed.iter().find(|(id, ..)| id == open.id) {
-            (open.until_ms, open.lease_ms) = (*until_ms, *lease_ms);
+    let mut sheet = head.write(records.len().saturating_add(ROOM))?;
+    let opened = |id: &str| noted.opened.iter().any(|hold| hold.entry.request_id == id);
+    let closed = |id: &str| noted.closed.iter().any(|row| row.request_id == id);
+    let mut passed = 0;
+    for Record { id, start, end, open } in found {
+        let renewed = noted.renewed.iter().find(|(renewed, ..)| renewed == id);
+        if renewed.is_none() && !opened(id) && !closed(id) {
+            continue;
         }
+        sheet.extend_from_slice(records.get(passed..*start).ok_or(NotASheet)?);
+        if let Some((_, until_ms, lease_ms)) = renewed.filter(|_| !opened(id) && !closed(id)) {
+            Open { until_ms: *until_ms, lease_ms: *lease_ms, ..*open }.write(id, &mut sheet)?;
+        }
+        passed = *end;
     }
-    Page { horizon_ms: page.horizon_ms, cells: page.cells, holds }.write()
+    sheet.extend_from_slice(records.get(passed..).ok_or(NotASheet)?);
+    for hold in noted.opened.iter().filter(|hold| !closed(&hold.entry.request_id)) {
+        Open::write_new(hold, &mut sheet)?;
+    }
+    Ok(sheet)
 }
 
 /// What the books changed.

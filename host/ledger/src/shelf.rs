@@ -62,9 +62,13 @@ impl<T> Shelf<T> {
             Name { name, hash, place: place(hash, self.tables.len()) }
         };
         let names: SmallVec<[Name<'n>; FEW]> = names.map(named).collect();
-        let mut places: SmallVec<[usize; FEW]> = names.iter().map(|name| name.place).collect();
-        places.sort_unstable();
-        places.dedup();
+        // In order while they grow, for they are few.
+        let mut places: SmallVec<[usize; FEW]> = SmallVec::new();
+        for name in &names {
+            if let Err(at) = places.binary_search(&name.place) {
+                places.insert(at, name.place);
+            }
+        }
         let tables = places.into_iter().filter_map(|place| Some((place, locked(self.tables.get(place)?))));
         Locked { hasher: self.hasher, names, tables: tables.collect() }
     }

@@ -61,14 +61,10 @@ impl FromStr for Cell {
                 let mut buckets: Vec<(u64, u64)> = Vec::new();
                 for word in words {
                     let (index, units) = word.split_once(':').ok_or(NotAState)?;
-                    let (index, units) = (number(Some(index))?, number(Some(units))?);
-                    let ascends = buckets.last().is_none_or(|(before, _)| *before < index);
-                    if !ascends || units == 0 {
-                        return Err(NotAState);
-                    }
-                    buckets.push((index, units));
+                    buckets.push((number(Some(index))?, number(Some(units))?));
                 }
-                Ok(Self::Window(Window::new(period_ms, latest_ms, moves, buckets)))
+                let window = Window::restored(period_ms, latest_ms, moves, buckets);
+                window.map(Self::Window).ok_or(NotAState)
             }
             Some("budget") => {
                 let (end_ms, used) = (number(words.next())?, number(words.next())?);

@@ -45,9 +45,17 @@ pub struct Mark {
 }
 
 impl Window {
-    pub(crate) fn new(period_ms: u64, latest_ms: u64, moves: u32, buckets: Vec<(u64, u64)>) -> Self {
+    /// A window with index and units of each bucket. None: they do not ascend, or one is empty.
+    pub(crate) fn restored(
+        period_ms: u64,
+        latest_ms: u64,
+        moves: u32,
+        buckets: Vec<(u64, u64)>,
+    ) -> Option<Self> {
+        let sound = buckets.is_sorted_by(|(before, _), (index, _)| before < index)
+            && buckets.iter().all(|(_, units)| *units > 0);
         let buckets = buckets.into_iter().map(|(index, units)| Bucket { index, units }).collect();
-        Self { period_ms, latest_ms, moves, buckets }
+        sound.then_some(Self { period_ms, latest_ms, moves, buckets })
     }
 
     pub(crate) fn latest_ms(&self) -> u64 {
