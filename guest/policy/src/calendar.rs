@@ -46,8 +46,18 @@ pub struct Span {
 /// 9999-01-01 in UTC. A clock beyond it is broken; all of its instants count as this one.
 const LAST_MS: i64 = 253_370_764_800_000;
 
-/// Every zone by its name, in their order, and how its clocks go: a rule of POSIX or a table of TZif.
-static ZONES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/zones.rs"));
+// Every zone: those whose clocks go by the same rule of POSIX in one line behind it, and those with a table of TZif.
+include!(concat!(env!("OUT_DIR"), "/zones.rs"));
+
+/// Each zone by its name, and how its clocks go.
+fn zones() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let ruled = RULES.lines().flat_map(|line| {
+        let mut words = line.split(' ');
+        let rule = words.next().unwrap_or_default();
+        words.map(|name| (name, rule.as_bytes()))
+    });
+    ruled.chain(TABLES.iter().copied())
+}
 
 impl Default for Calendar {
     /// UTC.
@@ -62,8 +72,7 @@ impl Calendar {
         if name == "UTC" {
             return Some(Self::default());
         }
-        let index = ZONES.binary_search_by_key(&name, |(known, _)| known).ok()?;
-        let (_, clocks) = ZONES.get(index)?;
+        let (_, clocks) = zones().find(|(known, _)| *known == name)?;
         Zone::read(clocks).map(|zone| Self { zone: Some(zone) })
     }
 
@@ -71,7 +80,7 @@ impl Calendar {
     pub fn probably(name: &str) -> Option<&'static str> {
         let last = |path: &str| path.rsplit('/').next().unwrap_or_default().replace(' ', "_");
         let city = last(name);
-        let known: Vec<&str> = ZONES.iter().map(|(known, _)| *known).collect();
+        let known: Vec<&str> = zones().map(|(known, _)| known).collect();
         let find = |is_meant: &dyn Fn(&str) -> bool| known.iter().copied().find(|known| is_meant(known));
         find(&|known| known.eq_ignore_ascii_case(name))
             .or_else(|| nearest(name, &known))

@@ -31,14 +31,18 @@ const RUNS: u8 = 8;
 
 /// What a character does.
 #[derive(Clone, Copy)]
-#[repr(align(8))]
+#[repr(align(4))]
 pub struct Step {
     /// Its rate stands here, so much further for each that the symbol before it counts, and one for its own.
     pub base: u16,
-    pub stride: u16,
+    pub stride: u8,
     /// The next state.
     pub next: u8,
 }
+
+/// Behind another symbol, of all or of the letters.
+const BY_SYMBOL: u8 = WIDTH as u8;
+const BY_LETTER: u8 = ALPHABET as u8;
 
 /// The parts of the table: a symbol behind another.
 const PAIRS: u16 = 0;
@@ -144,10 +148,10 @@ const fn step(now: u8, to: u8) -> Step {
             }
             let (base, stride) = match (from, to) {
                 (FIGURE, FIGURE) => (repeat, 0),
-                (FIGURE, _) | (_, FIGURE) => (PAIRS, WIDTH),
-                (SMALL, CAPITAL) => (letters(5), ALPHABET),
-                (CAPITAL, CAPITAL) => (letters(6), ALPHABET),
-                _ => (letters(length(run)), ALPHABET),
+                (FIGURE, _) | (_, FIGURE) => (PAIRS, BY_SYMBOL),
+                (SMALL, CAPITAL) => (letters(5), BY_LETTER),
+                (CAPITAL, CAPITAL) => (letters(6), BY_LETTER),
+                _ => (letters(length(run)), BY_LETTER),
             };
             Step { base, stride, next }
         }
@@ -157,10 +161,10 @@ const fn step(now: u8, to: u8) -> Step {
         }
         (SIGN, AGAIN) => Step { base: repeat, stride: 0, next: state(to, more, unrest) },
         (SMALL | CAPITAL, SCRIPT) | (SCRIPT, SMALL | CAPITAL) => {
-            Step { base: PAIRS, stride: WIDTH, next: state(to, more, unrest) }
+            Step { base: PAIRS, stride: BY_SYMBOL, next: state(to, more, unrest) }
         }
-        (_, BLANK) => Step { base: PAIRS, stride: WIDTH, next: state(to, 0, 0) },
-        _ => Step { base: PAIRS, stride: WIDTH, next: state(to, 0, unrest) },
+        (_, BLANK) => Step { base: PAIRS, stride: BY_SYMBOL, next: state(to, 0, 0) },
+        _ => Step { base: PAIRS, stride: BY_SYMBOL, next: state(to, 0, unrest) },
     }
 }
 

@@ -31,16 +31,14 @@ struct Last {
 /// A token has so many parts. No character costs more tokens than it has bytes.
 const TOKEN: u64 = 52 * 52;
 
-/// What a character costs, in parts of a token. In the text, the printable character `!` and n more are n x n parts.
-/// ARCHITECTURE.md tells how they were found, and how far off they are.
-static RATES: [u16; step::RATES] = {
-    let printed: [u8; step::RATES] = symbol::printed(include_bytes!("rates.txt"));
-    let mut rates = [0; step::RATES];
-    let (mut rest, mut printed) = (rates.as_mut_slice(), printed.as_slice());
-    while let (Some((rate, after)), Some((level, more))) = (rest.split_first_mut(), printed.split_first()) {
-        let level = level.wrapping_sub(b'!') as u16;
-        *rate = level.wrapping_mul(level);
-        (rest, printed) = (after, more);
+/// What a character costs: the square of this many parts of a token. In the text it is the printable character `!` and so many
+/// more. ARCHITECTURE.md tells how they were found, and how far off they are.
+static RATES: [u8; step::RATES] = {
+    let mut rates: [u8; step::RATES] = symbol::printed(include_bytes!("rates.txt"));
+    let mut rest = rates.as_mut_slice();
+    while let Some((rate, after)) = rest.split_first_mut() {
+        *rate = rate.wrapping_sub(b'!');
+        rest = after;
     }
     rates
 };
@@ -180,7 +178,8 @@ impl Last {
     /// Takes in a symbol and tells what it costs, in parts of a token.
     #[inline]
     fn read(&mut self, symbol: u8, kind: u8) -> u64 {
-        RATES.get(self.place(symbol, kind)).copied().unwrap_or(0).into()
+        let root: u64 = RATES.get(self.place(symbol, kind)).copied().unwrap_or(0).into();
+        root.wrapping_mul(root)
     }
 
     /// Takes in a symbol and tells the place of its rate.
