@@ -1,5 +1,5 @@
-//! Builds the hostile policy component, the shell for Spin and the modules for Envoy, as the host's build script builds
-//! the policy.
+//! Builds the hostile policy component, the shells with the policy, and the modules for Envoy, as the host's build script
+//! builds the policy.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 include!("../guest/build_guest.rs");
 
 /// What they are made of.
-const WATCHED: [&str; 22] = [
+const WATCHED: [&str; 23] = [
     "clock/clock.rs",
     "hostile/src",
     "hostile/Cargo.toml",
@@ -18,6 +18,7 @@ const WATCHED: [&str; 22] = [
     "desk/Cargo.toml",
     "../wit",
     "../guest/build_guest.rs",
+    "../guest/component/src",
     "../guest/edge",
     "../guest/envoy",
     "../guest/portable",
@@ -47,22 +48,32 @@ fn main() -> Result<()> {
     fs::copy(&component, out.join("hostile.wasm"))
         .with_context(|| format!("copy {}", component.display()))?;
     let components = [
-        ("tollgate-spin", "spin.wasm"),
-        ("tollgate-portable", "portable.wasm"),
-        ("tollgate-provider", "provider.wasm"),
+        ("tollgate-component", "module", "policy.wasm"),
+        ("tollgate-spin", "shell", "spin.wasm"),
+        ("tollgate-portable", "shell", "portable.wasm"),
     ];
-    for (package, name) in components {
-        let component = build_guest_for("wasm32-wasip2", "shell", &tests, package, &target.join("guest"))?;
-        fs::copy(&component, out.join(name)).with_context(|| format!("copy {}", component.display()))?;
+    for (package, profile, name) in components {
+        let component = build_guest_for("wasm32-wasip2", profile, &tests, package, &target.join("guest"))?;
+        shrink(&component, &out.join(name))?;
     }
+    let provider =
+        build_guest_for("wasm32-wasip2", "shell", &tests, "tollgate-provider", &target.join("guest"))?;
+    fs::copy(&provider, out.join("provider.wasm")).with_context(|| format!("copy {}", provider.display()))?;
     clock(&tests.join("clock/clock.rs"), &out.join("clock.so"))?;
     let envoy = target.join("envoy-modules");
-    for package in ["tollgate-envoy", "tollgate-desk"] {
-        let module = build_guest_for("wasm32-wasip1", "module", &tests, package, &envoy)?;
-        let name = module.file_name().context("a module is a file")?;
-        fs::copy(&module, out.join(name)).with_context(|| format!("copy {}", module.display()))?;
-    }
+    let module = |package| build_guest_for("wasm32-wasip1", "module", &tests, package, &envoy);
+    shrink(&module("tollgate-envoy")?, &out.join("tollgate_envoy.wasm"))?;
+    let desk = module("tollgate-desk")?;
+    fs::copy(&desk, out.join("tollgate_desk.wasm")).with_context(|| format!("copy {}", desk.display()))?;
     Ok(())
+}
+
+/// What is deployed is tested: as small as `cargo xtask` makes it.
+fn shrink(wasm: &Path, smaller: &Path) -> Result<()> {
+    let bytes = fs::read(wasm).with_context(|| format!("read {}", wasm.display()))?;
+    let bytes =
+        tollgate_shrink::shrink(&bytes).with_context(|| format!("make {} smaller", wasm.display()))?;
+    fs::write(smaller, bytes).with_context(|| format!("write {}", smaller.display()))
 }
 
 /// Compiles the clock that is loaded into an Envoy under test.

@@ -102,7 +102,7 @@ impl Driver for Spin {
             ledger: place.cells(now),
             ending: row.as_ref().map(|row| row.outcome.as_str().replace('_', "-")),
             usage: row.map(books::usage),
-            waits: world.waits(),
+            waits: world.waits_of(vector),
             raises: log.raises,
         }
     }

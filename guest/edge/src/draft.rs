@@ -37,7 +37,9 @@ impl Draft {
             }
         };
         let upstreams = config.upstreams.values().filter_map(|upstream| upstream.api_key_env.as_ref());
-        upstreams.chain(ledger).cloned().collect()
+        let mut names = BTreeSet::new();
+        names.extend(upstreams.chain(ledger).cloned());
+        names
     }
 
     /// The price list that it names, whatever else is wrong with it.

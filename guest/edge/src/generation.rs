@@ -90,15 +90,15 @@ impl Generation {
         let loaded = loaded.map_err(|found| problems.extend(found.into_iter().map(problem))).ok();
         let (Some((config, credentials, ledger)), Some(loaded), true) = (shell, loaded, problems.is_empty())
         else {
-            problems.sort_by(|one, other| (one.line, &one.at).cmp(&(other.line, &other.at)));
-            // Where the file is no TOML, both readers say so.
-            problems.dedup();
-            return Err(NotLoaded::Problems(problems));
+            return Err(NotLoaded::Problems(in_order(problems)));
         };
         let upstream =
             |(name, settings): (&String, _)| (name.clone(), Upstream::new(settings, credentials.get(name)));
+        // Not collected: that sorts, and code that sorts is ten kilobytes for each type.
+        let mut upstreams = BTreeMap::new();
+        upstreams.extend(config.upstreams.iter().map(upstream));
         let generation = Self {
-            upstreams: config.upstreams.iter().map(upstream).collect(),
+            upstreams,
             gateway: loaded.gateway,
             notes: loaded.notes.into_iter().map(problem).collect(),
             request_headers: names_of(&loaded.request_headers)?,
@@ -126,6 +126,19 @@ impl Generation {
         }
         self.upstreams.values().map(|upstream| upstream.latency.average_ms()).collect()
     }
+}
+
+/// Problems by their lines, each once: where the file is no TOML, both readers say so.
+fn in_order(problems: Vec<Problem>) -> Vec<Problem> {
+    let key = |problem: &Problem| (problem.line, problem.at.clone());
+    let mut ordered: Vec<Problem> = Vec::with_capacity(problems.len());
+    for problem in problems {
+        if !ordered.contains(&problem) {
+            let place = ordered.partition_point(|before| key(before) <= key(&problem));
+            ordered.insert(place, problem);
+        }
+    }
+    ordered
 }
 
 /// Opens the ledger that a configuration names. Budgets that are counted in two places are no budgets: where a platform

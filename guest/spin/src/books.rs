@@ -24,7 +24,7 @@ const NOT_LOOKED_AT: &str = "leases could not be looked at";
 /// The ledger.
 pub(crate) enum Books {
     /// Spin's SQLite, whose steps are done when they return.
-    Own(Stepwise<Spin>),
+    Own(Rc<Stepwise<Spin>>),
     /// Redis, which is waited for. What nobody can wait for goes on by itself.
     Shared(Rc<Far>),
 }
@@ -37,7 +37,7 @@ pub(crate) struct Far {
 
 impl Books {
     pub(crate) fn own() -> Self {
-        Self::Own(Stepwise::new(Spin::default()))
+        Self::Own(Rc::new(Stepwise::new(Spin::default())))
     }
 
     /// With Redis at this address.
@@ -116,7 +116,13 @@ impl Ledger for Books {
     fn settle(&self, entry: &Arc<Entry>, charged: &Charged, now: u64) {
         let id = &entry.request_id;
         match self {
-            Self::Own(ledger) => report(NOT_SETTLED, id, ledger.settle(entry, charged.lend(), now)),
+            Self::Own(ledger) => {
+                if ledger.settle(entry, charged.lend(), now).is_err() {
+                    // Others were writing for longer than Spin waits. It is one step: it was done or not begun.
+                    let (ledger, entry, charged) = (Rc::clone(ledger), Arc::clone(entry), charged.clone());
+                    insist(NOT_SETTLED, id, async move || ledger.settle(&entry, charged.lend(), now));
+                }
+            }
             Self::Shared(far) => {
                 let (far, entry, charged) = (Rc::clone(far), Arc::clone(entry), charged.clone());
                 insist(NOT_SETTLED, id, async move || {

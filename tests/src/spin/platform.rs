@@ -17,11 +17,15 @@ use wasmtime_wasi_http::p3::bindings::{ServicePre, http::types::ErrorCode};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use super::{interfaces, redis};
-use crate::vector::Unavailable;
+use crate::vector::{Unavailable, Vector};
 
+static POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/policy.wasm"));
 static SHELL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spin.wasm"));
 static PORTABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portable.wasm"));
 static PROVIDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/provider.wasm"));
+
+/// The waits between the tries to settle with a ledger that never answers.
+const PAUSES_MS: [u64; 3] = [200, 2_000, 10_000];
 
 /// What a component finds around it.
 #[derive(Default)]
@@ -54,6 +58,16 @@ impl World {
         self.waiting.lock().unwrap().clone()
     }
 
+    /// Those that the policy asked for in a vector. Where its ledger never answers, the tries to settle come besides.
+    pub fn waits_of(&self, vector: &Vector) -> Vec<u64> {
+        let waits = self.waits();
+        if vector.ledger_unavailable == Some(Unavailable::Always) {
+            assert_eq!(waits, PAUSES_MS, "a settlement is tried four times");
+            return Vec::new();
+        }
+        waits
+    }
+
     /// What every instance wrote.
     pub fn log(&self) -> String {
         let logs = self.logs.lock().unwrap();
@@ -65,7 +79,7 @@ impl World {
 fn composed(shell: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let shell = Package::from_bytes("shell", None, shell, graph.types_mut())?;
-    let policy = Package::from_bytes("policy", None, tollgate::policy::WASM, graph.types_mut())?;
+    let policy = Package::from_bytes("policy", None, POLICY, graph.types_mut())?;
     let (shell, policy) = (graph.register_package(shell)?, graph.register_package(policy)?);
     plug(&mut graph, vec![policy], shell)?;
     Ok(graph.encode(EncodeOptions::default())?)
@@ -73,7 +87,7 @@ fn composed(shell: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// The shells, and how many bytes each is with the policy.
 pub fn sizes() -> [(&'static str, usize); 2] {
-    let with_policy = |shell: &[u8]| shell.len() + tollgate::policy::WASM.len();
+    let with_policy = |shell: &[u8]| shell.len() + POLICY.len();
     [
         ("the shell for Spin", with_policy(SHELL)),
         ("the shell for any host of wasi:http", with_policy(PORTABLE)),

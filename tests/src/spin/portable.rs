@@ -14,7 +14,7 @@ use crate::driver::Driver;
 use crate::kept::Books;
 use crate::outcome::Outcome;
 use crate::provider::Provider;
-use crate::vector::{Runtime as Kind, Unavailable, Vector};
+use crate::vector::{Runtime as Kind, Vector};
 use crate::{books, setup};
 
 /// How long the shell waits for the ledger, in milliseconds: for as long as it takes.
@@ -22,9 +22,6 @@ const TIMEOUT_MS: u64 = 86_399_999;
 
 /// How long it waits where nobody waits for it.
 const PATIENCE_MS: u64 = 5_000;
-
-/// The waits between the tries to settle with a ledger that never answers.
-const PAUSES_MS: [u64; 3] = [200, 2_000, 10_000];
 
 /// Vectors that this driver cannot run, besides those of [`super::EXCEPTIONS`], and why.
 pub const EXCEPTIONS: [(&str, &str); 1] = [(
@@ -100,11 +97,7 @@ impl Driver for Portable {
         assert!(rows.len() <= 1, "an exchange is settled once: {rows:?}");
         assert_eq!(kept.raises(), log.raises, "what was asked for is what was noted");
         let row = rows.pop();
-        let mut waits = world.waits();
-        if vector.ledger_unavailable == Some(Unavailable::Always) {
-            assert_eq!(waits, PAUSES_MS, "a settlement is tried four times");
-            waits.clear();
-        }
+        let waits = world.waits_of(vector);
         Outcome {
             problems: Vec::new(),
             notes: log.notes,

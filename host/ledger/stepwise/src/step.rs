@@ -145,14 +145,19 @@ impl<D: Database> Step<'_, D> {
     /// The books with these cells and holds.
     fn page(
         &mut self,
-        mut names: Vec<String>,
+        names: Vec<String>,
         holds: impl IntoIterator<Item = Restored>,
     ) -> Result<Page, Unavailable> {
-        names.sort_unstable();
-        names.dedup();
-        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        // Each once: they are few.
+        let mut each: Vec<String> = Vec::with_capacity(names.len());
+        for name in names {
+            if !each.contains(&name) {
+                each.push(name);
+            }
+        }
+        let places: Vec<String> = (1..=each.len()).map(|place| format!("?{place}")).collect();
         let some = format!("SELECT name, state FROM counters WHERE name IN ({})", places.join(", "));
-        let values: Vec<Value> = names.into_iter().map(Value::from).collect();
+        let values: Vec<Value> = each.into_iter().map(Value::from).collect();
         let mut cells = BTreeMap::new();
         if !values.is_empty() {
             for row in self.run(&some, &values)? {
