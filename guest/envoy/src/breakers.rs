@@ -1,40 +1,38 @@
 //! Breakers of upstreams: a line of text in the data that all workers share, or the server's.
 //!
-//! A server is not asked for every try: who was let pass by a closed breaker passes for a second more, until something
-//! fails. One that cannot be asked lets pass: a breaker saves time, it guards nothing.
+//! Neither is asked for every try; see [`Calm`]. One that cannot be asked lets pass: a breaker saves time, it guards nothing.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proxy_wasm::types::LogLevel;
-use tollgate_ledger::breaker::{Breaker, BreakerRule, Health, Passage};
+use tollgate_ledger::breaker::{Breaker, BreakerRule, Calm, Health, Passage};
 use tollgate_remote::Call;
 
 use crate::plugin::log;
 use crate::server::{Asked, Server};
 use crate::{outbox, shared};
 
-/// For so long, in milliseconds, an upstream passes that its breaker let pass.
-const CALM_MS: u64 = 1_000;
-
-/// The breakers.
-pub enum Breakers {
-    /// Of this Envoy alone.
-    Here,
-    /// Of a server, with what this worker knows of them by upstream.
-    There(Rc<Server>, RefCell<BTreeMap<String, Calm>>),
+/// The breakers, and what this worker knows of each by its upstream.
+pub struct Breakers {
+    books: Books,
+    known: RefCell<BTreeMap<String, Known>>,
 }
 
-/// What this worker knows of a server's breaker.
+/// Where the breakers are.
+enum Books {
+    /// Of this Envoy alone.
+    Here,
+    /// Of a server.
+    There(Rc<Server>),
+}
+
 #[derive(Clone, Copy, Default)]
-pub struct Calm {
-    /// Until then nobody asks: milliseconds since the epoch.
-    until_ms: u64,
-    /// Which of its generations let the last one pass.
+struct Known {
+    calm: Calm,
+    /// Which of the breaker's generations let the last one pass.
     generation: u64,
-    /// It failed, and did not answer since.
-    is_failing: bool,
 }
 
 /// Who was let pass, to be told of.
@@ -48,16 +46,28 @@ pub struct Passed {
 }
 
 impl Breakers {
+    /// Those of this Envoy alone.
+    pub fn here() -> Self {
+        Self { books: Books::Here, known: RefCell::default() }
+    }
+
+    /// Those of a server.
+    pub fn there(server: Rc<Server>) -> Self {
+        Self { books: Books::There(server), known: RefCell::default() }
+    }
+
+    /// Who passes without asking, because an upstream's breaker let somebody pass lately.
+    pub fn calm(&self, upstream: &str, rule: BreakerRule, now: u64) -> Option<Passed> {
+        let known = self.known.borrow().get(upstream).copied().filter(|known| known.calm.holds(now))?;
+        let generation = Some(known.generation);
+        Some(Passed { upstream: upstream.to_owned(), rule, generation, was_asked: false })
+    }
+
     /// Asks an upstream's breaker.
     pub fn ask(&self, upstream: &str, rule: BreakerRule, now: u64) -> Asked<Passage> {
-        match self {
-            Self::Here => Asked::Answered(with(upstream, |breaker| breaker.ask(rule, now))),
-            Self::There(server, calm) => match calm.borrow().get(upstream) {
-                Some(calm) if calm.holds(now) => {
-                    Asked::Answered(Ok(Passage::Pass { generation: calm.generation, probe: false }))
-                }
-                _ => server.ask(Call::ask(upstream, rule, now)),
-            },
+        match &self.books {
+            Books::Here => Asked::Answered(with(upstream, |breaker| breaker.ask(rule, now))),
+            Books::There(server) => server.ask(Call::ask(upstream, rule, now)),
         }
     }
 
@@ -69,67 +79,40 @@ impl Breakers {
         answer: Result<Passage, String>,
         now: u64,
     ) -> Result<Passed, u64> {
-        let upstream = upstream.to_owned();
-        match answer {
-            Ok(Passage::Wait(wait_ms)) => Err(wait_ms),
+        let generation = match answer {
+            Ok(Passage::Wait(wait_ms)) => return Err(wait_ms),
             Ok(Passage::Pass { generation, probe }) => {
-                let was_asked = match self {
-                    Self::Here => true,
-                    Self::There(_, all) => {
-                        all.borrow_mut().entry(upstream.clone()).or_default().heard(generation, probe, now)
-                    }
-                };
-                Ok(Passed { upstream, rule, generation: Some(generation), was_asked })
+                let mut all = self.known.borrow_mut();
+                let known = all.entry(upstream.to_owned()).or_default();
+                known.calm.heard(probe, now);
+                known.generation = generation;
+                Some(generation)
             }
             Err(cause) => {
                 log(LogLevel::Error, &format!("the breaker of {upstream}: {cause}"));
-                Ok(Passed { upstream, rule, generation: None, was_asked: false })
+                None
             }
-        }
+        };
+        Ok(Passed { upstream: upstream.to_owned(), rule, generation, was_asked: generation.is_some() })
     }
 
     /// Tells the breaker what became of a try.
     pub fn tell(&self, passed: &Passed, health: Health, now: u64) {
         let Passed { upstream, rule, generation, was_asked } = passed;
-        let Some(generation) = *generation else { return };
-        match self {
-            Self::Here => {
+        if let Some(known) = self.known.borrow_mut().get_mut(upstream) {
+            known.calm.saw(health);
+        }
+        let Some(generation) = generation.filter(|_| *was_asked || health == Health::Bad) else { return };
+        match &self.books {
+            Books::Here => {
                 let told = with(upstream, |breaker| breaker.tell(*rule, generation, health, now));
                 if let Err(cause) = told {
                     log(LogLevel::Error, &format!("the breaker of {upstream}: {cause}"));
                 }
             }
-            Self::There(server, all) => {
-                all.borrow_mut().entry(upstream.clone()).or_default().saw(health);
-                if *was_asked || health == Health::Bad {
-                    outbox::tell(server, upstream, Call::tell(upstream, *rule, generation, health, now));
-                }
+            Books::There(server) => {
+                outbox::tell(server, upstream, Call::tell(upstream, *rule, generation, health, now));
             }
-        }
-    }
-}
-
-impl Calm {
-    /// Whether nobody asks. A clock that went back is no reason not to ask for long.
-    fn holds(self, now: u64) -> bool {
-        self.until_ms > now && self.until_ms.abs_diff(now) <= CALM_MS
-    }
-
-    /// The breaker let somebody pass. Whether it was asked.
-    fn heard(&mut self, generation: u64, probe: bool, now: u64) -> bool {
-        let was_asked = !self.holds(now);
-        self.generation = generation;
-        if was_asked && !probe && !self.is_failing {
-            self.until_ms = now.saturating_add(CALM_MS);
-        }
-        was_asked
-    }
-
-    fn saw(&mut self, health: Health) {
-        match health {
-            Health::Bad => (self.is_failing, self.until_ms) = (true, 0),
-            Health::Good => self.is_failing = false,
-            Health::Unknown => {}
         }
     }
 }

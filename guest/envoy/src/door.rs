@@ -1,31 +1,37 @@
 //! Where a client's request comes in: who calls, what it may do, what is held for it; and in the end its settlement.
 //!
-//! What is let in goes on to the internal listener, through which Envoy sends it as often as the policy says. Where the
-//! books are a server's, the request waits here for its answers.
+//! What is let in goes straight to the target that is tried first, with its edits; every try behind that goes by the internal
+//! listener, through which Envoy sends it as often as the policy says. Where the books are a server's, the request waits
+//! here for its answers.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
+use proxy_wasm::types::{Action, LogLevel, MapType};
 use tollgate_ledger::Reservation;
+use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::keys::Found;
-use tollgate_policy::{Ending, Failure, Fault, Outcome};
+use tollgate_policy::{Ending, Failure, Fault, Outcome, Reply};
 
+use crate::address::address;
+use crate::answer::AFTER;
 use crate::exchange::{Exchange, Shared, Stage, Stop};
 use crate::flow::Step;
 use crate::gate::Gate;
 use crate::head::{self, Fields, PROTO, REQUEST_ID};
+use crate::plugin::log;
 use crate::server::{Asked, Pending};
+use crate::{translate, under_way};
 
-/// Names the exchange of a request to the internal listener. Clients cannot reach that.
-pub const EXCHANGE: &str = "x-tollgate-exchange";
-
-/// On an answer of the internal listener: Envoy is to try again, after so many seconds.
-pub const AFTER: &str = "x-tollgate-after";
-
-/// More than the policy ever tries: how often is its decision.
-const MOST_RETRIES: &str = "255";
+/// What tells Envoy how to try.
+const RETRIES: [(&str, &str); 3] = [
+    // A try that was cut off before it had an answer comes again too: the policy judges it then.
+    ("x-envoy-retry-on", "retriable-headers,reset,connect-failure"),
+    ("x-envoy-retriable-header-names", AFTER),
+    // More than the policy ever tries: how often is its decision.
+    ("x-envoy-max-retries", "255"),
+];
 
 /// Envoy's flag for a client that left (`%RESPONSE_FLAGS%` DC).
 const CLIENT_LEFT: u64 = 0x4000;
@@ -36,8 +42,8 @@ pub struct Door {
     fields: Option<Fields>,
     /// What the ledger was asked.
     waits: Option<Waits>,
-    /// The bytes of its body, once all of them are here.
-    whole: Option<usize>,
+    /// Its body, once all of it is here.
+    whole: Option<Vec<u8>>,
     /// It was answered here; that answer passes by here too, and is not metered.
     replied: bool,
     /// All of the answer went by.
@@ -50,6 +56,8 @@ enum Waits {
     Key(Pending<Option<Found>>),
     /// Whether what it costs is held.
     Hold(Pending<Reservation>),
+    /// Whether the breaker of the first target lets it pass.
+    Breaker(Pending<Passage>),
 }
 
 impl Door {
@@ -60,11 +68,8 @@ impl Door {
     }
 
     fn stop(&mut self, stop: Stop) -> Action {
-        let mut exchange = self.exchange.borrow_mut();
-        let reply = exchange.words(stop);
-        self.replied = true;
-        head::send(&reply, &exchange.id);
-        Action::Pause
+        let reply = self.exchange.borrow_mut().words(stop);
+        self.reply(&reply)
     }
 
     /// Who calls, once the ledger has said so.
@@ -86,9 +91,8 @@ impl Door {
 
     /// Once the caller is known and the whole request is here.
     fn admit(&mut self) -> Action {
-        let Some(size) = self.whole.filter(|_| self.waits.is_none()) else { return Action::Pause };
-        let body = if size == 0 { None } else { self.get_http_request_body(0, size) };
-        let asked = self.exchange.borrow_mut().admit(&body.unwrap_or_default());
+        let Some(body) = self.whole.as_ref().filter(|_| self.waits.is_none()) else { return Action::Pause };
+        let asked = self.exchange.borrow_mut().admit(body);
         match asked {
             Err(stop) => self.stop(stop),
             Ok(Asked::Answered(answer)) => self.granted(answer),
@@ -104,12 +108,67 @@ impl Door {
         if let Err(stop) = granted {
             return self.stop(stop);
         }
-        Exchange::share(&self.exchange);
-        self.send_on();
+        under_way::begin(&self.exchange);
+        let step = self.exchange.borrow_mut().next_try();
+        self.step(step)
+    }
+
+    /// The first try, or what is to be done instead.
+    fn step(&mut self, step: Step) -> Action {
+        match step {
+            Step::Wait(pending) => {
+                self.waits = Some(Waits::Breaker(pending));
+                Action::Pause
+            }
+            Step::Send => self.send_straight(),
+            // Who waits does so between two tries.
+            Step::Again(after_ms) => {
+                self.exchange.borrow_mut().postponed_ms = Some(after_ms).filter(|after_ms| *after_ms > 0);
+                self.send_on();
+                Action::Continue
+            }
+            Step::Reply(reply) => self.reply(&reply),
+            Step::Relay(_) => self.stop(Stop::Broken),
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) -> Action {
+        self.replied = true;
+        head::send(reply, &self.exchange.borrow().id);
+        Action::Pause
+    }
+
+    /// Makes the request the first target's own.
+    fn send_straight(&mut self) -> Action {
+        let shared = Rc::clone(&self.exchange);
+        let mut exchange = shared.borrow_mut();
+        let (fields, body) = (&self.fields, self.whole.take().unwrap_or_default());
+        let edits = exchange.chosen().map(|target| target.edits.as_slice()).unwrap_or_default();
+        let edited = if edits.is_empty() { Some(None) } else { translate::edited(&body, edits).map(Some) };
+        let Some(edited) = edited else {
+            log(LogLevel::Error, "the policy's edits do not fit the body");
+            let step = exchange.judge(Outcome::Fault(Fault::Malformed));
+            drop(exchange);
+            return self.step(step);
+        };
+        let length = edited.as_ref().map(|edited| edited.len().to_string());
+        let addressed = fields.as_ref().and_then(|fields| {
+            let length = length.as_deref().or_else(|| fields.text("content-length"));
+            address(&exchange, fields, length, &RETRIES)
+        });
+        if addressed.is_none() {
+            drop(exchange);
+            return self.stop(Stop::Broken);
+        }
+        if let Some(edited) = edited {
+            self.set_http_request_body(0, body.len(), &edited);
+            exchange.original = Some(body.into());
+        }
+        exchange.is_straight = true;
         Action::Continue
     }
 
-    /// What goes on: only the headers that the policy lets through, and what tells Envoy how to try.
+    /// Leaves the first try to the internal listener.
     fn send_on(&self) {
         let (exchange, Some(fields)) = (self.exchange.borrow(), &self.fields) else { return };
         let forwarded = fields.readable(exchange.gate.policy.forward_headers);
@@ -117,16 +176,8 @@ impl Door {
         let mut headers: Vec<(&str, &str)> =
             kept.into_iter().filter_map(|name| Some((name, fields.text(name)?))).collect();
         headers.extend(forwarded.iter().map(|header| (header.name.as_str(), header.value.as_str())));
-        headers.extend([
-            (EXCHANGE, exchange.id.as_str()),
-            (REQUEST_ID, exchange.id.as_str()),
-            // A try that was cut off before it had an answer comes again too: the policy judges it then.
-            ("x-envoy-retry-on", "retriable-headers,reset,connect-failure"),
-            ("x-envoy-retriable-header-names", AFTER),
-            ("x-envoy-max-retries", MOST_RETRIES),
-            // How long an upstream may be silent is watched where it is asked; a stream may be long.
-            ("x-envoy-upstream-rq-timeout-ms", "0"),
-        ]);
+        headers.extend([(REQUEST_ID, exchange.id.as_str()), ("x-envoy-upstream-rq-timeout-ms", "0")]);
+        headers.extend(RETRIES);
         head::replace(MapType::HttpRequestHeaders, &headers);
     }
 }
@@ -136,10 +187,15 @@ impl Context for Door {
         let is_it = |waits: &mut Waits| match waits {
             Waits::Key(pending) => pending.is(token),
             Waits::Hold(pending) => pending.is(token),
+            Waits::Breaker(pending) => pending.is(token),
         };
         let action = match self.waits.take_if(is_it) {
             Some(Waits::Key(pending)) => self.known(Asked::Answered(pending.read())),
             Some(Waits::Hold(pending)) => self.granted(pending.read()),
+            Some(Waits::Breaker(pending)) => {
+                let step = self.exchange.borrow_mut().passage(pending.read());
+                self.step(step)
+            }
             // The request was refused for another reason meanwhile.
             None => Action::Pause,
         };
@@ -152,9 +208,10 @@ impl Context for Door {
 impl HttpContext for Door {
     fn on_http_request_headers(&mut self, _: usize, is_last: bool) -> Action {
         let fields = Fields::of(MapType::HttpRequestHeaders);
+
         let identified = self.exchange.borrow_mut().identify(&fields);
         self.fields = Some(fields);
-        self.whole = is_last.then_some(0);
+        self.whole = is_last.then(Vec::new);
         match identified {
             Err(stop) => self.stop(stop),
             Ok(None) => self.admit(),
@@ -174,7 +231,7 @@ impl HttpContext for Door {
         if !is_last {
             return Action::Pause;
         }
-        self.whole = Some(size);
+        self.whole = Some(self.get_http_request_body(0, size).unwrap_or_default());
         self.admit()
     }
 
@@ -187,7 +244,7 @@ impl HttpContext for Door {
             // Envoy answers by itself, or has stopped to try: no try came to an end that was judged.
             let step = match exchange.stage {
                 Stage::Sent => {
-                    let fault = exchange.fault.take().unwrap_or(Fault::Closed);
+                    let fault = why(&mut exchange);
                     exchange.judge(Outcome::Fault(fault))
                 }
                 Stage::Next | Stage::Decided => Step::Send,
@@ -197,9 +254,8 @@ impl HttpContext for Door {
                 Step::Wait(_) | Step::Send | Step::Again(_) | Step::Relay(_) => exchange
                     .words(Stop::Failure(Failure::Unavailable("Envoy has no room for the request.".into()))),
             };
-            self.replied = true;
-            head::send(&reply, &exchange.id);
-            return Action::Pause;
+            drop(exchange);
+            return self.reply(&reply);
         }
         self.complete = is_last;
         Action::Continue
@@ -224,9 +280,23 @@ impl HttpContext for Door {
         } else if head::flags() & CLIENT_LEFT != 0 {
             Ending::ClientLeft
         } else {
+            exchange.fault = Some(match why(&mut exchange) {
+                // To Envoy an answer that ends too early is malformed.
+                Fault::Malformed => Fault::Closed,
+                fault => fault,
+            });
             exchange.broke();
             Ending::UpstreamBroke
         };
         exchange.finish(ending);
+    }
+}
+
+/// Why there was no answer, or not all of it: what the try knows, but a timeout only Envoy does.
+fn why(exchange: &mut Exchange) -> Fault {
+    match (head::fault(), exchange.fault.take()) {
+        (Fault::Timeout, _) | (_, Some(Fault::Timeout)) => Fault::Timeout,
+        (_, Some(fault)) => fault,
+        (fault, None) => fault,
     }
 }

@@ -4,7 +4,6 @@
 //! exactly once, when Envoy logs the client's request; what a lost VM cannot settle is closed by its lease.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,31 +23,10 @@ use crate::head::{self, Fields};
 use crate::ledger::Place;
 use crate::plugin::log;
 use crate::server::Asked;
-use crate::{chance, record, translate};
+use crate::{chance, record, translate, under_way};
 
 /// An exchange that several contexts know.
 pub type Shared = Rc<RefCell<Exchange>>;
-
-thread_local! {
-    /// Those that were admitted and are not over, by their ids. A try finds its exchange here: it runs in the same
-    /// worker, because an internal listener serves the worker that asks it.
-    static UNDER_WAY: RefCell<BTreeMap<String, Shared>> = const { RefCell::new(BTreeMap::new()) };
-}
-
-/// The exchange of this id.
-pub fn find(id: &str) -> Option<Shared> {
-    UNDER_WAY.with_borrow(|all| all.get(id).cloned())
-}
-
-/// Moves the leases of the exchanges under way, long before they end.
-pub fn renew(now: u64) {
-    let all: Vec<Shared> = UNDER_WAY.with_borrow(|all| all.values().cloned().collect());
-    for exchange in all {
-        if let Ok(mut exchange) = exchange.try_borrow_mut() {
-            exchange.renew(now);
-        }
-    }
-}
 
 /// Why the walk ends before anything is sent.
 pub enum Stop {
@@ -97,6 +75,12 @@ pub struct Exchange {
     /// The same before the try under way.
     pub dispatched_before: bool,
     pub sent_at_ms: u64,
+    /// The door has sent the first try, and it has not come to its upstream's cluster yet.
+    pub is_straight: bool,
+    /// The client's body, if the door has edited it, until the exchange is decided.
+    pub original: Option<Rc<[u8]>>,
+    /// The next try must wait so many milliseconds.
+    pub postponed_ms: Option<u64>,
     /// Whose breaker let the try under way pass.
     pub passed: Option<Passed>,
     /// The row of the exchange, if what it asks to be raised is granted.
@@ -159,6 +143,9 @@ impl Exchange {
             dispatched: false,
             dispatched_before: false,
             sent_at_ms: 0,
+            is_straight: false,
+            original: None,
+            postponed_ms: None,
             passed: None,
             raising: None,
             fault: None,
@@ -315,17 +302,13 @@ impl Exchange {
             internal.unwrap_or(Reply { status: 500, headers: Vec::new(), body: Vec::new() })
         });
         self.stage = Stage::Decided;
+        self.original = None;
         self.status = reply.status;
         reply
     }
 
-    /// Lets tries find the exchange.
-    pub fn share(exchange: &Shared) {
-        let id = exchange.borrow().id.clone();
-        UNDER_WAY.with_borrow_mut(|all| drop(all.insert(id, Rc::clone(exchange))));
-    }
-
-    fn renew(&mut self, now: u64) {
+    /// Moves the lease, long before it ends.
+    pub fn renew(&mut self, now: u64) {
         let lease_ms = self.gate.lease_ms();
         let Some(held) = &mut self.held else { return };
         if now.abs_diff(held.renewed_ms) < lease_ms / 3 {
@@ -341,7 +324,7 @@ impl Exchange {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        UNDER_WAY.with_borrow_mut(|all| drop(all.remove(&self.id)));
+        under_way::end(&self.id);
         let now = head::now();
         if let Some(passed) = self.passed.take() {
             // It was cancelled, and tells nothing.

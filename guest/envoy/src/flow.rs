@@ -35,6 +35,9 @@ pub enum Step {
 impl Exchange {
     /// The next try, or what is to be done instead. One before it that ended without an answer is judged first.
     pub fn next_try(&mut self) -> Step {
+        if let Some(after_ms) = self.postponed_ms.take() {
+            return Step::Again(after_ms);
+        }
         if self.stage == Stage::Sent {
             let fault = self.fault.take().unwrap_or(Fault::Closed);
             match self.judge(Outcome::Fault(fault)) {
@@ -62,8 +65,12 @@ impl Exchange {
         loop {
             let gate = Rc::clone(&self.gate);
             let Some(target) = self.chosen() else { return Step::Reply(self.words(Stop::Broken)) };
-            let Some(rule) = target.breaker else { return self.send(None) };
-            match gate.breakers.ask(&target.upstream, translate::breaker(rule), head::now()) {
+            let Some(rule) = target.breaker.map(translate::breaker) else { return self.send(None) };
+            let now = head::now();
+            if let Some(passed) = gate.breakers.calm(&target.upstream, rule, now) {
+                return self.send(Some(passed));
+            }
+            match gate.breakers.ask(&target.upstream, rule, now) {
                 Asked::Waits(pending) => return Step::Wait(pending),
                 Asked::Answered(answer) => match self.passed(answer) {
                     Step::Again(0) => {}
@@ -105,6 +112,8 @@ impl Exchange {
     pub fn judge(&mut self, outcome: Outcome) -> Step {
         let gate = Rc::clone(&self.gate);
         let now = head::now();
+        // Perhaps it never came to the cluster.
+        self.is_straight = false;
         if matches!(outcome, Outcome::Fault(Fault::Connect)) {
             // Nothing was sent.
             self.dispatched = self.dispatched_before;
@@ -128,6 +137,7 @@ impl Exchange {
                 self.ticket = ticket;
                 self.inspect = inspect;
                 self.stage = Stage::Decided;
+                self.original = None;
                 Step::Relay(headers)
             }
             Verdict::Retry { ticket, target, after_ms } => {

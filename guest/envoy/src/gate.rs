@@ -95,7 +95,7 @@ fn books(settings: &Settings, policy: &Loaded) -> Result<(Ledger, Breakers), Pro
         |at: &str, message: &str| Problem { at: at.to_owned(), line: None, message: message.to_owned() };
     let (url, timeout, percent) = match &settings.ledger {
         LedgerSettings::Memory | LedgerSettings::Sqlite { .. } => {
-            return Ok((Ledger::Here(Sheets::new("sheet", keys())), Breakers::Here));
+            return Ok((Ledger::Here(Sheets::new("sheet", keys())), Breakers::here()));
         }
         LedgerSettings::Redis { .. } => {
             return Err(wrong(
@@ -112,6 +112,6 @@ fn books(settings: &Settings, policy: &Loaded) -> Result<(Ledger, Breakers), Pro
     let server = credential.and_then(|credential| Server::new(url.clone(), &credential, timeout));
     let server = server.ok_or_else(|| wrong("ledger.token", "must be printable"))?;
     let server = Rc::new(server);
-    let breakers = Breakers::There(Rc::clone(&server), RefCell::default());
+    let breakers = Breakers::there(Rc::clone(&server));
     Ok((Ledger::There { server, share: Sheets::new("share", keys()), percent }, breakers))
 }

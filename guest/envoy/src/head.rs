@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MapType;
-use tollgate_policy::{Header, Reply};
+use tollgate_policy::{Fault, Header, Reply};
 
 /// The answer's and the upstream request's id.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -84,6 +84,22 @@ pub fn send(reply: &Reply, id: &str) {
 pub fn flags() -> u64 {
     let flags = property(&["response", "flags"]);
     flags.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// Why an upstream gave no answer, by Envoy's response flags.
+pub fn fault() -> Fault {
+    /// Request and stream timeouts: UT, SI, UMSDR, DT.
+    const TIMEOUT: u64 = 0x4 | 0x1_0000 | 0x8_0000 | 0x40_0000;
+    /// No connection: LH, UH, UF, UO, NR, NC, DF.
+    const CONNECT: u64 = 0x1 | 0x2 | 0x20 | 0x80 | 0x100 | 0x100_0000 | 0x400_0000;
+    /// What came was not HTTP: UPE.
+    const MALFORMED: u64 = 0x80_0000;
+    match flags() {
+        flags if flags & TIMEOUT != 0 => Fault::Timeout,
+        flags if flags & MALFORMED != 0 => Fault::Malformed,
+        flags if flags & CONNECT != 0 => Fault::Connect,
+        _ => Fault::Closed,
+    }
 }
 
 /// A property of the request, its answer or the plugin. Envoy takes its time to find one.

@@ -10,23 +10,36 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
 
-use crate::attempt::Attempt;
 use crate::door::Door;
 use crate::gate::Gate;
-use crate::{exchange, head, outbox};
+use crate::straight::{Inside, Straight};
+use crate::tries::Attempt;
+use crate::{head, outbox, under_way};
 
 /// The `root_id` of the plugin on the internal listener.
-const TRIES: &str = "tries";
+const TRIES: &[u8] = b"tries";
+
+/// The `root_id` of the plugin among the filters of an upstream's cluster, and of the internal listener's.
+const UPSTREAM: &[u8] = b"upstream";
+const INSIDE: &[u8] = b"inside";
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The plugin with one configuration.
+/// The plugin in one place. Where tries pass it has no configuration, and knows what their exchanges know.
 #[derive(Default)]
-pub struct Plugin {
-    /// None: it stands where tries pass, and knows what their exchanges know.
-    gate: Option<Rc<Gate>>,
-    is_for_tries: bool,
+pub enum Plugin {
+    /// It is not configured.
+    #[default]
+    Nowhere,
+    /// Where clients come in.
+    Door(Rc<Gate>),
+    /// On the internal listener.
+    Tries,
+    /// Among the filters of an upstream's cluster.
+    Upstream,
+    /// Among the filters of the internal listener's cluster.
+    Inside,
 }
 
 impl Context for Plugin {
@@ -37,17 +50,52 @@ impl Context for Plugin {
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        self.is_for_tries = head::property(&["plugin_root_id"]).is_some_and(|id| id == TRIES.as_bytes());
-        if self.is_for_tries {
-            return true;
+        match head::property(&["plugin_root_id"]).as_deref() {
+            Some(TRIES) => *self = Self::Tries,
+            Some(UPSTREAM) => *self = Self::Upstream,
+            Some(INSIDE) => *self = Self::Inside,
+            _ => return self.open(),
         }
+        true
+    }
+
+    fn on_tick(&mut self) {
+        if let Self::Door(gate) = self {
+            under_way::renew(head::now());
+            gate.ledger.expire(head::now());
+            outbox::flush();
+        }
+    }
+
+    fn on_queue_ready(&mut self, bell: u32) {
+        outbox::woken(bell);
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        match self {
+            Self::Nowhere => None,
+            Self::Door(gate) => Some(Box::new(Door::new(Rc::clone(gate)))),
+            Self::Tries => Some(Box::new(Attempt::default())),
+            Self::Upstream => Some(Box::new(Straight::default())),
+            Self::Inside => Some(Box::new(Inside::default())),
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Plugin {
+    /// Reads the configuration of the door.
+    fn open(&mut self) -> bool {
         let configuration = self.get_plugin_configuration().unwrap_or_default();
         match Gate::load(&configuration) {
             Ok(gate) => {
                 for note in &gate.notes {
                     log(LogLevel::Warn, &format!("note: {}", in_one_line(note)));
                 }
-                self.gate = Some(Rc::new(gate));
+                *self = Self::Door(Rc::new(gate));
                 outbox::listen();
                 self.set_tick_period(TICK);
                 true
@@ -59,29 +107,6 @@ impl RootContext for Plugin {
                 false
             }
         }
-    }
-
-    fn on_tick(&mut self) {
-        if let Some(gate) = &self.gate {
-            exchange::renew(head::now());
-            gate.ledger.expire(head::now());
-            outbox::flush();
-        }
-    }
-
-    fn on_queue_ready(&mut self, bell: u32) {
-        outbox::woken(bell);
-    }
-
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        if self.is_for_tries {
-            return Some(Box::new(Attempt::default()));
-        }
-        Some(Box::new(Door::new(Rc::clone(self.gate.as_ref()?))))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }
 

@@ -58,28 +58,55 @@ pub fn listeners(stage: &Stage<'_>, plugin: &Path) -> Vec<Value> {
         Some(prices) => json!({"config": stage.config, "prices": prices}).to_string(),
     };
     let configuration = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
-    let on_from_the_door = json!([{
-        "match": {"prefix": "/"},
-        "route": {
-            "cluster": format!("tries_{name}"),
-            "timeout": "0s",
-            "retry_policy": {
-                "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
-                // Nobody waits in a test: Envoy passes over waits that are longer than this.
-                "rate_limited_retry_back_off": {
-                    "reset_headers": [{"name": "x-tollgate-after", "format": "SECONDS"}],
-                    "max_interval": "0.001s",
-                },
-            },
+    let inside = format!("tries_{name}");
+    let retries = json!({
+        "refresh_cluster_on_retry": true,
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
+        // Nobody waits in a test: Envoy passes over waits that are longer than this.
+        "rate_limited_retry_back_off": {
+            "reset_headers": [{"name": "x-tollgate-after", "format": "SECONDS"}],
+            "max_interval": "0.001s",
         },
-    }]);
+    });
+    let straight = |(upstream, _, timeout): &(String, SocketAddr, String)| {
+        let mut retries = retries.clone();
+        retries["per_try_idle_timeout"] = json!(timeout);
+        let to = |cluster: &str| {
+            json!({"action": {"name": "cluster", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.router.cluster_specifiers.matcher.v3.ClusterAction",
+                "cluster": cluster,
+            }}})
+        };
+        let chosen = json!({
+            "matcher_tree": {
+                "input": {"name": "upstream", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
+                    "header_name": "x-tollgate-upstream",
+                }},
+                "exact_match_map": {"map": {upstream: to(&format!("{upstream}_{name}"))}},
+            },
+            "on_no_match": to(&inside),
+        });
+        let specifier = json!({"extension": {
+            "name": "envoy.router.cluster_specifier_plugin.matcher",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier",
+                "cluster_matcher": chosen,
+            },
+        }});
+        json!({
+            "match": addressed(upstream),
+            "route": {"inline_cluster_specifier_plugin": specifier, "timeout": "0s", "retry_policy": retries},
+        })
+    };
+    let on = json!({
+        "match": {"prefix": "/"},
+        "route": {"cluster": inside, "timeout": "0s", "retry_policy": retries},
+    });
+    let from_the_door = stage.upstreams.iter().map(straight).chain([on]).collect();
     let to_upstream = |(upstream, _, timeout): &(String, SocketAddr, String)| {
         json!({
-            "match": {
-                "prefix": "/",
-                "headers": [{"name": "x-tollgate-upstream", "string_match": {"exact": upstream}}],
-            },
-            "request_headers_to_remove": ["x-tollgate-upstream"],
+            "match": addressed(upstream),
             "route": {
                 "cluster": format!("{upstream}_{name}"),
                 "timeout": "0s",
@@ -92,24 +119,71 @@ pub fn listeners(stage: &Stage<'_>, plugin: &Path) -> Vec<Value> {
     let door = wasm(name, name, plugin, Some(configuration));
     let tries = wasm(name, "tries", plugin, None);
     vec![
-        listener(&format!("door_{name}"), json!({"address": any_port()}), on_from_the_door, &[door]),
+        listener(&format!("door_{name}"), json!({"address": any_port()}), from_the_door, &[door]),
         listener(&format!("tries_{name}"), json!({"internal_listener": {}}), to_upstreams, &[tries]),
     ]
 }
 
 /// The clusters of a stage: its upstreams, and the listener that tries pass through.
-pub fn clusters(stage: &Stage<'_>) -> Vec<Value> {
+pub fn clusters(stage: &Stage<'_>, plugin: &Path) -> Vec<Value> {
+    let plugin = |place| wasm(stage.name, place, plugin, None);
     let inside = format!("tries_{}", stage.name);
-    let mut clusters =
-        vec![cluster(&inside, &json!({"envoy_internal_address": {"server_listener_name": inside}}))];
-    clusters.extend(
-        stage
-            .upstreams
-            .iter()
-            .map(|(upstream, address, _)| cluster(&format!("{upstream}_{}", stage.name), &socket(*address))),
-    );
+    let address = json!({"envoy_internal_address": {"server_listener_name": inside}});
+    let credential_off = json!({
+        "name": "credential",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": [{"remove": "authorization"}]},
+        },
+    });
+    let mut clusters = vec![filtered(cluster(&inside, &address), &[credential_off, plugin("inside")])];
+    for (upstream, address, _) in stage.upstreams {
+        let cluster = cluster(&format!("{upstream}_{}", stage.name), &socket(*address));
+        clusters.push(filtered(cluster, &[plugin("upstream"), credential_on(upstream)]));
+    }
     clusters.extend(stage.ledger.map(|address| cluster(LEDGER, &socket(address))));
     clusters
+}
+
+/// What adds an upstream's credential behind the plugin.
+fn credential_on(upstream: &str) -> Value {
+    json!({
+        "name": "credential",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": [{"append": {
+                "header": {"key": "authorization", "value": format!("Bearer {upstream}'s")},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }}]},
+        },
+    })
+}
+
+/// A cluster with these filters before its codec.
+fn filtered(mut cluster: Value, filters: &[Value]) -> Value {
+    let codec = json!({
+        "name": "envoy.filters.http.upstream_codec",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+        },
+    });
+    let filters: Vec<&Value> = filters.iter().chain([&codec]).collect();
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http_protocol_options": {}},
+            "http_filters": filters,
+        },
+    });
+    cluster
+}
+
+/// What a request matches that the plugin has addressed to an upstream.
+fn addressed(upstream: &str) -> Value {
+    json!({
+        "prefix": "/",
+        "headers": [{"name": "x-tollgate-upstream", "string_match": {"exact": upstream}}],
+    })
 }
 
 /// A file of resources as Envoy reads it.
@@ -160,9 +234,16 @@ fn listener(name: &str, place: Value, routes: Value, filters: &[Value]) -> Value
             "stat_prefix": name,
             "server_header_transformation": "PASS_THROUGH",
             "stream_idle_timeout": "0s",
+            "generate_request_id": false,
             "route_config": {
                 "validate_clusters": false,
-                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
+                "virtual_hosts": [{
+                    "name": "all",
+                    "domains": ["*"],
+                    "include_is_timeout_retry_header": true,
+                    "request_headers_to_remove": ["x-tollgate-upstream"],
+                    "routes": routes,
+                }],
             },
             "http_filters": filters,
         },

@@ -138,7 +138,7 @@ impl Process {
     pub fn show_with(&mut self, stage: &Stage<'_>, plugin: &Path) -> Begun {
         self.version += 1;
         self.log.try_iter().for_each(drop);
-        let contents = [config::clusters(stage), config::listeners(stage, plugin)];
+        let contents = [config::clusters(stage, plugin), config::listeners(stage, plugin)];
         for ((file, kind), resources) in FILES.into_iter().zip(contents) {
             self.replace(file, &config::resources(self.version, kind, resources).to_string());
         }
