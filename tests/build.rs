@@ -70,9 +70,7 @@ fn main() -> Result<()> {
 
 /// What is deployed is tested: as small as `cargo xtask` makes it.
 fn shrink(wasm: &Path, smaller: &Path) -> Result<()> {
-    let bytes = fs::read(wasm).with_context(|| format!("read {}", wasm.display()))?;
-    let bytes =
-        tollgate_shrink::shrink(&bytes).with_context(|| format!("make {} smaller", wasm.display()))?;
+    let bytes = tollgate_shrink::smaller(wasm)?;
     fs::write(smaller, bytes).with_context(|| format!("write {}", smaller.display()))
 }
 

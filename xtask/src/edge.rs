@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use tollgate_shrink::smaller;
 use wac_graph::{CompositionGraph, EncodeOptions, plug, types::Package};
 
 use crate::{step, tools};
@@ -44,16 +45,11 @@ pub fn shrink_all(files: &[String]) -> Result<()> {
 
 /// Makes a module or a component smaller, in its place.
 pub fn shrink(file: &Path) -> Result<()> {
-    let smaller = smaller(file)?;
+    let bytes = smaller(file)?;
     // Cargo has linked the file: what it goes on to link must stay as it is.
     let written = file.with_extension("smaller");
-    fs::write(&written, &smaller).with_context(|| format!("write {}", written.display()))?;
+    fs::write(&written, &bytes).with_context(|| format!("write {}", written.display()))?;
     fs::rename(&written, file)?;
-    println!("{}: {} bytes", file.display(), smaller.len());
+    println!("{}: {} bytes", file.display(), bytes.len());
     Ok(())
-}
-
-fn smaller(file: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    tollgate_shrink::shrink(&bytes).with_context(|| format!("make {} smaller", file.display()))
 }

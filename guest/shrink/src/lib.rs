@@ -5,6 +5,7 @@
 //! model's binary format](https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md).
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -30,6 +31,15 @@ const FEATURES: [&str; 6] = [
     "--enable-reference-types",
     "--enable-sign-ext",
 ];
+
+/// The module or component in a file, made smaller.
+///
+/// # Errors
+/// When the file cannot be read, and as [`shrink`].
+pub fn smaller(file: &Path) -> Result<Vec<u8>> {
+    let wasm = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    shrink(&wasm).with_context(|| format!("make {} smaller", file.display()))
+}
 
 /// Makes a module, or the modules of a component, smaller.
 ///
