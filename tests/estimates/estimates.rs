@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tiktoken_rs::CoreBPE;
 use tollgate_policy::Gateway;
 use tollgate_policy::message::{Admission, Admitted, Head, Header, Identity, Settings, Surroundings};
@@ -69,6 +69,37 @@ fn estimates_are_near_what_a_tokenizer_counts() {
     }
 }
 
+/// Of long bodies only a sample is read: how far off that is, beside the error of an estimate of all of it.
+#[test]
+fn a_long_body_is_estimated_by_a_sample_of_it() {
+    let all = samples();
+    let mut parts: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
+    for sample in &all {
+        parts.entry(sample.kind()).or_default().push(sample);
+        parts.entry("all").or_default().push(sample);
+    }
+    let asker = Asker::new();
+    let mut errors = Vec::new();
+    println!("{:<20} of 400 KB in many texts   in one text", "in thousandths");
+    for (kind, samples) in &parts {
+        let bytes: usize = samples.iter().map(|sample| sample.text.len()).sum();
+        let times = 400_000_usize.div_ceil(bytes);
+        let texts: Vec<&str> = samples.iter().map(|sample| sample.text.as_str()).collect();
+        let (many, one) = (texts.repeat(times), texts.concat().repeat(times));
+        let read = samples.iter().map(|sample| sample.estimate).sum::<u64>() * times as u64;
+        let error = |estimate: u64| (estimate as i64 - read as i64) * 1000 / read as i64;
+        let of = [asker.input(&json!(many)), asker.input(&json!(one))].map(|(estimate, _)| error(estimate));
+        println!("{kind:<20} {:>25} {:>13}", of[0], of[1]);
+        if *kind == "all" {
+            assert!(of.iter().all(|error| error.abs() <= 30), "all texts: {of:?} thousandths");
+        }
+        errors.extend(of);
+    }
+    let [median, most, worst] = spread(errors.into_iter());
+    println!("median {median}, 95 % {most}, worst {worst}");
+    assert!(median <= 20 && most <= 100, "median {median}, 95 % {most}");
+}
+
 /// Median, 95th percentile and largest of some errors, without their sign.
 fn spread(errors: impl Iterator<Item = i64>) -> [i64; 3] {
     let mut errors: Vec<i64> = errors.map(i64::abs).collect();
@@ -109,7 +140,7 @@ fn samples() -> Vec<Sample> {
         for entry in fs::read_dir(corpus.join(part)).unwrap() {
             let path = entry.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
-            let (estimate, bound) = asker.input(&text);
+            let (estimate, bound) = asker.input(&json!(text));
             let name = format!("{part}/{}", path.file_name().unwrap().to_string_lossy());
             let (o200k, cl100k) = (count(&o200k, &text), count(&cl100k, &text));
             samples.push(Sample { name, text, estimate, bound, o200k, cl100k });
@@ -141,8 +172,8 @@ impl Asker {
         Self(Gateway::load(&settings).unwrap().gateway)
     }
 
-    /// The estimate and the bound of the tokens of a text.
-    fn input(&self, text: &str) -> (u64, u64) {
+    /// The estimate and the bound of the tokens of an input.
+    fn input(&self, text: &Value) -> (u64, u64) {
         let headers = vec![Header { name: "authorization".to_owned(), value: "Bearer bob".to_owned() }];
         let request_id = "r-1".to_owned();
         let head = Head { request_id, method: "POST".to_owned(), path: "/v1/embeddings".to_owned(), headers };

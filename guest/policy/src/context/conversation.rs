@@ -69,7 +69,8 @@ impl<'b> Conversation<'b> {
 
     /// About how many input tokens a message adds, and not more than it does.
     pub fn tokens(&self, message: &Message) -> u64 {
-        let sent = self.body.get(message.span.clone()).map(request::message).unwrap_or_default();
+        let part = self.body.get(message.span.clone());
+        let sent = part.map(|part| request::message(part, self.body.len())).unwrap_or_default();
         // All of them together are rounded once.
         sent.tokens().saturating_sub(1)
     }

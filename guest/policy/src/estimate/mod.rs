@@ -8,6 +8,7 @@
 mod base64;
 mod image;
 mod part;
+mod sample;
 mod step;
 mod symbol;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 mod text;
 
 pub use self::part::{Kind as PartKind, Part};
+use self::sample::Sample;
 pub use self::text::Text;
 
 /// The most output tokens that one request may ask for, over all of its choices.
@@ -32,6 +34,7 @@ const PER_TOOLS: u64 = 12;
 /// What a request sends to be read by a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Input {
+    sample: Sample,
     text: Text,
     /// Tokens beside the text.
     others: u64,
@@ -42,10 +45,14 @@ pub struct Input {
 }
 
 impl Input {
+    /// Nothing yet, of a body of so many bytes.
+    pub fn of_body(bytes: usize) -> Self {
+        Self { sample: Sample::of_body(bytes), ..Self::default() }
+    }
+
     /// Takes in a text that has nothing to do with the one before.
     pub fn add_text(&mut self, text: &str) {
-        self.text.begin_line();
-        self.text.add(text.as_bytes());
+        self.sample.add(text, &mut self.text);
     }
 
     /// Takes in a number: it may be a token, written out.

@@ -101,7 +101,7 @@ pub const ASCII: [u8; 128] = {
 /// The symbol of a character that is not ASCII.
 #[inline]
 pub fn wide(code: u32) -> u8 {
-    let page = usize::try_from(code.wrapping_shr(6)).unwrap_or(usize::MAX);
+    let page = usize::try_from(code.wrapping_shr(5)).unwrap_or(usize::MAX);
     match PAGES.get(page) {
         Some(&HANZI) => HANZI.wrapping_add(kind(&HANZI_KINDS, code.wrapping_sub(0x4E00))),
         Some(&HANGUL) => HANGUL.wrapping_add(kind(&HANGUL_KINDS, code.wrapping_sub(0xAC00))),
@@ -110,14 +110,14 @@ pub fn wide(code: u32) -> u8 {
     }
 }
 
-/// The symbol of all characters of which only the last six bits differ, or that they have several.
-static PAGES: [u8; 1024] = {
-    let mut pages = [MIXED; 1024];
+/// The symbol of all characters of which only the last five bits differ, or that they have several.
+static PAGES: [u8; 2048] = {
+    let mut pages = [MIXED; 2048];
     let mut rest = pages.as_mut_slice();
     let mut code = 0_u32;
     while let Some((page, after)) = rest.split_first_mut() {
         let symbol = script(code);
-        let end = code.wrapping_add(64);
+        let end = code.wrapping_add(32);
         while code < end && script(code) == symbol {
             code = code.wrapping_add(1);
         }

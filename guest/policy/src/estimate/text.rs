@@ -73,6 +73,17 @@ impl Text {
         self.last = Last::default();
     }
 
+    /// What its characters cost, in parts of a token.
+    pub fn parts(&self) -> u64 {
+        self.parts
+    }
+
+    /// Takes in a text that costs so much and has nothing to do with what comes before and behind it.
+    pub fn add_parts(&mut self, parts: u64) {
+        self.begin_line();
+        self.parts = self.parts.saturating_add(parts);
+    }
+
     /// About how many tokens that is. Where there is anything, there is one.
     pub fn tokens(&self) -> u64 {
         let whole = self.parts.saturating_add(TOKEN / 2).wrapping_div(TOKEN);

@@ -100,7 +100,7 @@ impl<'b> Fields<'b> {
             return Err(Refusal::NotJson("it is not a JSON object".into()));
         }
         let mut fields = Self::default();
-        let mut walk = Walk::new(body);
+        let mut walk = Walk::new(body, body.len());
         let mut json = serde_json::Deserializer::from_str(body);
         json.disable_recursion_limit();
         let top = Top { kind, walk: &mut walk, fields: &mut fields };

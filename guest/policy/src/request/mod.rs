@@ -144,9 +144,9 @@ impl<'b> Request<'b> {
     }
 }
 
-/// What a message sends, given as a part of a body that was read.
-pub fn message(text: &str) -> Input {
-    let mut walk = Walk::new(text);
+/// What a message sends, given as a part of a body of so many bytes that was read.
+pub fn message(text: &str, bytes: usize) -> Input {
+    let mut walk = Walk::new(text, bytes);
     walk.counting = Counting::Values;
     let mut json = serde_json::Deserializer::from_str(text);
     json.disable_recursion_limit();

@@ -78,9 +78,9 @@ pub enum Shape {
 }
 
 impl<'b> Walk<'b> {
-    /// At the beginning of a body.
-    pub fn new(body: &'b str) -> Self {
-        Self { body, ..Self::default() }
+    /// At the beginning of a text that is a body of so many bytes or a part of one.
+    pub fn new(body: &'b str, bytes: usize) -> Self {
+        Self { body, input: Input::of_body(bytes), ..Self::default() }
     }
 
     /// Reads the members of an object: `member` is told each key and reads its value.

@@ -84,14 +84,22 @@ fn an_image_is_no_text() {
 
 #[test]
 fn a_message_alone_costs_what_it_adds() {
+    // All of a body is read up to some length, and a sample of a longer one.
+    for sentences in [1, 2_000] {
+        check_sum(&"She keeps the books, and at dusk she shuts them. ".repeat(sentences));
+    }
+}
+
+fn check_sum(said: &str) {
     let messages = [
         r#"{"role":"user","content":"Is the gate open?"}"#.to_owned(),
+        format!(r#"{{"role":"assistant","content":"{said}"}}"#),
         r#"{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}"#.to_owned(),
         r#"{"role":"tool","tool_call_id":"c","content":"It is."}"#.to_owned(),
         r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x.test/a.png"}}],"x":[1,{"y":"z"}]}"#.to_owned(),
     ];
     let all = format!(r#"{{"model":"m","messages":[{}]}}"#, messages.join(","));
     let whole = estimate(Kind::Chat, &all) - 3;
-    let parts: u64 = messages.iter().map(|text| message(text).tokens()).sum();
+    let parts: u64 = messages.iter().map(|text| message(text, all.len()).tokens()).sum();
     assert!(whole.abs_diff(parts) <= messages.len() as u64 / 2, "{whole} {parts}");
 }
