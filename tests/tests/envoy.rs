@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Barrier};
-use std::{fs, thread};
+use std::thread;
 
 use serde_json::{Value, json};
-use tollgate_tests::envoy::{Begun, DESK, Desk, PLUGIN, Process, Stage, TOKEN, program, python};
+use tollgate_tests::envoy::{Begun, DESK, Desk, PLUGIN, Process, Stage, python};
 use tollgate_tests::outcome::Cell;
-use tollgate_tests::programs::{allow_many_files, folder};
+use tollgate_tests::programs::allow_many_files;
 use tollgate_tests::provider::Provider;
 use tollgate_tests::vector::{Request, Vector};
 use tollgate_tests::{client, instant};
@@ -183,30 +183,6 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
         assert!(told.iter().any(|problem| problem.contains(place)), "{place}: {told:?}");
     }
     drop(provider);
-}
-
-/// The example as it is, but for where this build of the module is; and with its books at a server.
-#[test]
-fn the_example_is_valid_with_either_ledger() {
-    const REMOTE: &str = "#~ ";
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let example = fs::read_to_string(root.join("examples/envoy/envoy.yaml")).unwrap();
-    let module = "target/wasm32-wasip1/module/tollgate_envoy.wasm";
-    assert!(example.contains(module) && example.contains(&format!("\n    {REMOTE}")));
-    let folder = folder();
-    let file = folder.path().join("envoy.yaml");
-    let here = example.replace(module, PLUGIN);
-    let there = here.replace(REMOTE, "");
-    assert!(there.contains("\n    - name: ledger.example\n"));
-    for config in [here, there] {
-        fs::write(&file, config).unwrap();
-        let mut envoy = Command::new(program());
-        envoy.args(["--mode", "validate", "-l", "warning", "-c"]).arg(&file);
-        envoy.env("OPENAI_API_KEY", "sk-none").env("TOLLGATE_LEDGER_TOKEN", TOKEN);
-        let told = envoy.output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
-        assert!(told.status.success() && out.contains("OK"), "{out}{err}");
-    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, LogLevel, MapType};
+use proxy_wasm::types::{Action, MapType};
 use tollgate_ledger::Reservation;
 use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::keys::Found;
@@ -20,9 +20,8 @@ use crate::exchange::{Exchange, Shared, Stage, Stop};
 use crate::flow::Step;
 use crate::gate::Gate;
 use crate::head::{self, Fields, PROTO, REQUEST_ID};
-use crate::plugin::log;
 use crate::server::{Asked, Pending};
-use crate::{translate, under_way};
+use crate::under_way;
 
 /// What tells Envoy how to try.
 const RETRIES: [(&str, &str); 3] = [
@@ -143,13 +142,13 @@ impl Door {
         let shared = Rc::clone(&self.exchange);
         let mut exchange = shared.borrow_mut();
         let (fields, body) = (&self.fields, self.whole.take().unwrap_or_default());
-        let edits = exchange.chosen().map(|target| target.edits.as_slice()).unwrap_or_default();
-        let edited = if edits.is_empty() { Some(None) } else { translate::edited(&body, edits).map(Some) };
-        let Some(edited) = edited else {
-            log(LogLevel::Error, "the policy's edits do not fit the body");
-            let step = exchange.judge(Outcome::Fault(Fault::Malformed));
-            drop(exchange);
-            return self.step(step);
+        let edited = match exchange.edited(&body) {
+            Ok(edited) => edited,
+            Err(outcome) => {
+                let step = exchange.judge(outcome);
+                drop(exchange);
+                return self.step(step);
+            }
         };
         let length = edited.as_ref().map(|edited| edited.len().to_string());
         let addressed = fields.as_ref().and_then(|fields| {

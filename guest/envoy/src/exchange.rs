@@ -12,8 +12,8 @@ use tollgate_ledger::keyring::Recalled;
 use tollgate_ledger::keys::{Digest, Found};
 use tollgate_ledger::{Charged, Claim, Entry, Hold, Outcome as Ended, Reservation};
 use tollgate_policy::{
-    Admission, BadTicket, Ending, Failure, Fault, Head, Identity, Limited, Reply, Settlement, Standing,
-    Surroundings, Target,
+    Admission, BadTicket, Ending, Failure, Fault, Head, Identity, Limited, Outcome, Reply, Settlement,
+    Standing, Surroundings, Target,
 };
 
 use crate::breakers::Passed;
@@ -282,6 +282,21 @@ impl Exchange {
     fn let_go(&self, held: &Held, now: u64) {
         let row = Arc::new(held.opening.undispatched());
         self.gate.ledger.settle(row, Charged::Nothing, Place::Perhaps, now);
+    }
+
+    /// The client's body as the chosen target takes it; none: as it is.
+    ///
+    /// # Errors
+    /// What the policy is to judge instead: its edits do not fit the body.
+    pub fn edited(&self, body: &[u8]) -> Result<Option<Vec<u8>>, Outcome> {
+        let edits = self.chosen().map(|target| target.edits.as_slice()).unwrap_or_default();
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        translate::edited(body, edits).map(Some).ok_or_else(|| {
+            log(LogLevel::Error, &format!("{}: the policy's edits do not fit the body", self.id));
+            Outcome::Fault(Fault::Malformed)
+        })
     }
 
     /// The policy's words for why the request ends.

@@ -4,7 +4,7 @@
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel, MapType};
 use tollgate_ledger::breaker::Passage;
-use tollgate_policy::{Fault, Outcome};
+use tollgate_policy::Fault;
 
 use crate::address::address;
 use crate::answer::{Answering, Place};
@@ -13,7 +13,7 @@ use crate::flow::Step;
 use crate::head::{self, Fields, REQUEST_ID};
 use crate::plugin::log;
 use crate::server::Pending;
-use crate::{translate, under_way};
+use crate::under_way;
 
 /// Envoy's word that the try before this one took too long.
 const WAS_TIMEOUT: &str = "x-envoy-is-timeout-retry";
@@ -77,17 +77,15 @@ impl Attempt {
             return Action::Continue;
         }
         let body = self.get_http_request_body(0, size).unwrap_or_default();
-        let exchange = self.exchange.as_ref().map(|exchange| exchange.borrow());
-        let edited = exchange.and_then(|exchange| translate::edited(&body, &exchange.chosen()?.edits));
+        let edited = self.exchange.as_ref().map_or(Ok(None), |exchange| exchange.borrow().edited(&body));
         match edited {
-            Some(edited) => {
+            Ok(Some(edited)) => {
                 self.set_http_request_header("content-length", Some(&edited.len().to_string()));
                 self.set_http_request_body(0, size, &edited);
                 Action::Continue
             }
-            None => {
-                log(LogLevel::Error, "the policy's edits do not fit the body");
-                let outcome = Outcome::Fault(Fault::Malformed);
+            Ok(None) => Action::Continue,
+            Err(outcome) => {
                 self.answering.as_mut().map_or(Action::Pause, |answering| answering.judge(outcome))
             }
         }
