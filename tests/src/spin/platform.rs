@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wac_graph::{CompositionGraph, EncodeOptions, plug, types::Package};
-use wasmtime::Config;
 use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p3::bindings::{ServicePre, http::types::ErrorCode};
@@ -143,6 +143,7 @@ impl Engine {
     ) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config.wasm_component_model(true).wasm_component_model_async(true);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
         let engine = wasmtime::Engine::new(&config)?;
         let component = Component::from_binary(&engine, component)?;
         let mut linker = Linker::new(&engine);
@@ -153,6 +154,21 @@ impl Engine {
         let service = Arc::new(ServicePre::new(linker.instantiate_pre(&component)?)?);
         Ok(Self { service, engine })
     }
+}
+
+/// Room for instances, made beforehand, as Spin and `wasmtime serve` have it: for a crowd that comes at once, since nobody
+/// waits here for an instance to end.
+fn pool() -> PoolingAllocationConfig {
+    const CROWD: u32 = 1_200;
+    // The shell, the policy, and the small modules between them.
+    const MODULES: u32 = 10;
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(CROWD).total_stacks(CROWD);
+    pool.total_core_instances(CROWD * MODULES).total_memories(CROWD * 2).total_tables(CROWD * MODULES);
+    pool.max_component_instance_size(4 << 20).max_core_instance_size(4 << 20).table_elements(20_000);
+    // What Spin keeps of an instance for the one after it.
+    pool.linear_memory_keep_resident(2 << 20).table_keep_resident(1 << 19);
+    pool
 }
 
 /// Everything that Spin has.
