@@ -1,24 +1,17 @@
 // Building a guest component from a build script. Included by the build scripts of `host` and `tests`.
 
-/// Runs cargo for one package, in a target directory of its own: the outer cargo holds the lock of its own one.
-/// Returns where the component is.
+/// Runs cargo for one package and one of Rust's wasm targets, with one of the workspace's profiles, and returns where the
+/// result is: in a target directory of its own, since the outer cargo holds the lock of `shared`, which is its own one.
 fn build_guest(
-    workspace: &std::path::Path,
-    package: &str,
-    target_dir: &std::path::Path,
-) -> anyhow::Result<std::path::PathBuf> {
-    build_guest_for("wasm32-wasip2", "guest", workspace, package, target_dir)
-}
-
-/// The same for one of Rust's wasm targets, with one of the workspace's profiles.
-fn build_guest_for(
     target: &str,
     profile: &str,
     workspace: &std::path::Path,
     package: &str,
-    target_dir: &std::path::Path,
+    shared: &std::path::Path,
 ) -> anyhow::Result<std::path::PathBuf> {
     use anyhow::Context as _;
+
+    let target_dir = shared.join("guest");
 
     let cargo = std::env::var_os("CARGO").context("cargo runs this script")?;
     let mut cargo = std::process::Command::new(cargo);
@@ -26,7 +19,7 @@ fn build_guest_for(
         .current_dir(workspace)
         .args(["build", "--package", package, "--profile", profile, "--locked"])
         .args(["--target", target, "--target-dir"])
-        .arg(target_dir);
+        .arg(&target_dir);
     // What the outer build was given for the native target is not meant for wasm.
     for (name, _) in std::env::vars() {
         let ours = name.starts_with("CARGO_PROFILE_") || name.ends_with("RUSTFLAGS");

@@ -26,7 +26,8 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=src/engine_config.rs");
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let component = build_guest(workspace, "tollgate-component", &shared_target_dir(&out).join("guest"))?;
+    let shared = shared_target_dir(&out);
+    let component = build_guest("wasm32-wasip2", "guest", workspace, "tollgate-component", shared)?;
     let wasm = fs::read(&component).with_context(|| format!("read {}", component.display()))?;
     let engine = wasmtime::Engine::new(&engine_config()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let image = engine.precompile_component(&wasm).map_err(|error| anyhow::anyhow!("{error:#}"))?;
@@ -37,6 +38,6 @@ fn main() -> Result<()> {
 
 /// The target directory that holds `OUT_DIR` (`target/debug/build/tollgate-1234/out`), so that every profile
 /// shares one build of the component.
-fn shared_target_dir(out: &Path) -> PathBuf {
-    out.ancestors().nth(4).unwrap_or(out).to_path_buf()
+fn shared_target_dir(out: &Path) -> &Path {
+    out.ancestors().nth(4).unwrap_or(out)
 }

@@ -42,36 +42,40 @@ fn main() -> Result<()> {
         println!("cargo::rerun-if-changed={}", tests.join(path).display());
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let target = out.ancestors().nth(4).context("the target directory holds OUT_DIR")?;
-    // Not the directory of the real one: both would wait for each other.
-    let component = build_guest(&tests, "tollgate-hostile", &target.join("hostile"))?;
-    fs::copy(&component, out.join("hostile.wasm"))
-        .with_context(|| format!("copy {}", component.display()))?;
-    let components = [
-        ("tollgate-component", "module", "policy.wasm"),
-        ("tollgate-spin", "shell", "spin.wasm"),
-        ("tollgate-portable", "shell", "portable.wasm"),
+    let target_dir = out.ancestors().nth(4).context("the target directory holds OUT_DIR")?;
+    let built = |target, profile, package| build_guest(target, profile, &tests, package, target_dir);
+    let copies = [
+        (built("wasm32-wasip2", "guest", "tollgate-hostile")?, "hostile.wasm"),
+        (built("wasm32-wasip2", "module", "tollgate-provider")?, "provider.wasm"),
+        (built("wasm32-wasip1", "module", "tollgate-desk")?, "tollgate_desk.wasm"),
     ];
-    for (package, profile, name) in components {
-        let component = build_guest_for("wasm32-wasip2", profile, &tests, package, &target.join("guest"))?;
-        shrink(&component, &out.join(name))?;
+    for (wasm, name) in copies {
+        fs::copy(&wasm, out.join(name)).with_context(|| format!("copy {}", wasm.display()))?;
     }
-    let provider =
-        build_guest_for("wasm32-wasip2", "shell", &tests, "tollgate-provider", &target.join("guest"))?;
-    fs::copy(&provider, out.join("provider.wasm")).with_context(|| format!("copy {}", provider.display()))?;
-    clock(&tests.join("clock/clock.rs"), &out.join("clock.so"))?;
-    let envoy = target.join("envoy-modules");
-    let module = |package| build_guest_for("wasm32-wasip1", "module", &tests, package, &envoy);
-    shrink(&module("tollgate-envoy")?, &out.join("tollgate_envoy.wasm"))?;
-    let desk = module("tollgate-desk")?;
-    fs::copy(&desk, out.join("tollgate_desk.wasm")).with_context(|| format!("copy {}", desk.display()))?;
-    Ok(())
+    // What is deployed is tested: as small as `cargo xtask` makes it.
+    let deployed = [
+        ("wasm32-wasip2", "tollgate-component", "policy.wasm"),
+        ("wasm32-wasip2", "tollgate-spin", "spin.wasm"),
+        ("wasm32-wasip2", "tollgate-portable", "portable.wasm"),
+        ("wasm32-wasip1", "tollgate-envoy", "tollgate_envoy.wasm"),
+    ];
+    for (target, package, name) in deployed {
+        shrink(&built(target, "module", package)?, &out.join(name))?;
+    }
+    clock(&tests.join("clock/clock.rs"), &out.join("clock.so"))
 }
 
-/// What is deployed is tested: as small as `cargo xtask` makes it.
+/// It takes time, so what it was made of is kept beside it: lints and tests run this script each.
 fn shrink(wasm: &Path, smaller: &Path) -> Result<()> {
-    let bytes = tollgate_shrink::smaller(wasm)?;
-    fs::write(smaller, bytes).with_context(|| format!("write {}", smaller.display()))
+    let (before, after) = (wasm.with_extension("before"), wasm.with_extension("after"));
+    let bytes = fs::read(wasm).with_context(|| format!("read {}", wasm.display()))?;
+    if !after.exists() || fs::read(&before).ok().as_ref() != Some(&bytes) {
+        fs::write(&after, tollgate_shrink::smaller(wasm)?)
+            .with_context(|| format!("write {}", after.display()))?;
+        fs::write(&before, bytes).with_context(|| format!("write {}", before.display()))?;
+    }
+    fs::copy(&after, smaller).with_context(|| format!("copy {}", after.display()))?;
+    Ok(())
 }
 
 /// Compiles the clock that is loaded into an Envoy under test.

@@ -11,23 +11,23 @@ use wac_graph::{CompositionGraph, EncodeOptions, plug, types::Package};
 use crate::{step, tools};
 
 const TARGET: &str = "wasm32-wasip2";
+const PROFILE: &str = "module";
 
 /// Builds both and writes `target/tollgate-edge.wasm`.
 pub fn edge() -> Result<()> {
     tools::ensure_wasm_target()?;
     tools::ensure_programs(&["wasm-opt"])?;
     let folder = tools::target_dir()?;
-    let built = |package: &str, profile: &str| {
+    let built = |package: &str| {
         // One after the other: built together, the policy would get features of what the shell uses, and be other bytes.
-        let flags = ["build", "--locked", "--profile", profile, "--target", TARGET, "--package", package];
+        let flags = ["build", "--locked", "--profile", PROFILE, "--target", TARGET, "--package", package];
         step::run(step::cargo(&flags))?;
-        let file = folder.join(TARGET).join(profile).join(package.replace('-', "_")).with_extension("wasm");
+        let file = folder.join(TARGET).join(PROFILE).join(package.replace('-', "_")).with_extension("wasm");
         smaller(&file)
     };
     let mut graph = CompositionGraph::new();
-    let shell = Package::from_bytes("shell", None, built("tollgate-portable", "shell")?, graph.types_mut())?;
-    let policy =
-        Package::from_bytes("policy", None, built("tollgate-component", "module")?, graph.types_mut())?;
+    let shell = Package::from_bytes("shell", None, built("tollgate-portable")?, graph.types_mut())?;
+    let policy = Package::from_bytes("policy", None, built("tollgate-component")?, graph.types_mut())?;
     let (shell, policy) = (graph.register_package(shell)?, graph.register_package(policy)?);
     plug(&mut graph, vec![policy], shell).context("compose the shell and the policy")?;
     let composed = graph.encode(EncodeOptions::default())?;
