@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use self::config::{LEDGER, Stage, TOKEN_VARIABLE};
 pub use self::desk::Desk;
-pub use self::process::{Begun, DESK, PLUGIN, Process, TOKEN, program, python};
+pub use self::process::{Begun, DESK, PLUGIN, Process, TOKEN, listener, program, python};
 use crate::driver::Driver;
 use crate::live::leaves_after;
 use crate::outcome::Outcome;

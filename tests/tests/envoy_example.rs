@@ -10,10 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tollgate_tests::client;
-use tollgate_tests::envoy::{PLUGIN, TOKEN, program};
-use tollgate_tests::programs::{folder, get, until};
+use tollgate_tests::envoy::{PLUGIN, TOKEN, listener, program};
+use tollgate_tests::programs::{folder, until};
 use tollgate_tests::vector::Request;
 use tollgate_tests::wire::Wire;
 
@@ -160,14 +160,7 @@ impl Envoy {
             assert!(envoy.child.try_wait().unwrap().is_none(), "Envoy has ended: {}", said());
             fs::read_to_string(&admin).ok()?.trim().parse().ok()
         });
-        envoy.door = until("Envoy's listener", || {
-            let listeners: Value =
-                serde_json::from_str(&get(admin, "/listeners?format=json", "").text()).ok()?;
-            let all = listeners["listener_statuses"].as_array()?;
-            let door =
-                &all.iter().find(|listener| listener["name"] == "door")?["local_address"]["socket_address"];
-            format!("{}:{}", door["address"].as_str()?, door["port_value"]).parse().ok()
-        });
+        envoy.door = until("Envoy's listener", || listener(admin, "door"));
         envoy
     }
 }

@@ -83,6 +83,14 @@ fn found(pattern: &str) -> Option<PathBuf> {
     found.lines().next().map(PathBuf::from)
 }
 
+/// Where the listener of this name is, if the Envoy with this admin interface has one.
+pub fn listener(admin: SocketAddr, name: &str) -> Option<SocketAddr> {
+    let listeners: Value = serde_json::from_str(&get(admin, "/listeners?format=json", "").text()).ok()?;
+    let all = listeners["listener_statuses"].as_array()?;
+    let socket = &all.iter().find(|listener| listener["name"] == name)?["local_address"]["socket_address"];
+    format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
+}
+
 impl Process {
     /// Starts it with so many worker threads, and nothing on its stage. With `frozen` its clock stands still, at a time
     /// that is set later.
@@ -192,11 +200,7 @@ impl Process {
     }
 
     fn listener(&self, name: &str) -> Option<SocketAddr> {
-        let listeners: Value = serde_json::from_str(&self.ask("/listeners?format=json")).ok()?;
-        let all = listeners["listener_statuses"].as_array()?;
-        let socket =
-            &all.iter().find(|listener| listener["name"] == name)?["local_address"]["socket_address"];
-        format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
+        listener(self.admin, name)
     }
 
     fn replace(&self, file: &str, content: &str) {
