@@ -2,7 +2,8 @@
 //!
 //! A connection's task is both ends of its request's body: hyper feeds it, the exchange reads it. Whenever one end
 //! wakes the other, the task wakes itself while it runs. Tokio then queues the task and rouses another thread to
-//! steal it, which at one connection costs more than all the rest of an exchange.
+//! steal it, which at one connection costs more than all the rest of an exchange. Only who lets others go first
+//! ([`crate::stage`]) goes through the scheduler.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use atomic_waker::AtomicWaker;
+
+use crate::stage;
 
 /// How often a future is polled in a row. One that has still more to do lets others have their turn.
 const ROUNDS: usize = 8;
@@ -57,6 +60,9 @@ impl<F: Future> Future for Again<F> {
                 this.inner.state.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire);
             if settled.is_ok() {
                 return Poll::Pending;
+            }
+            if stage::steps_back() {
+                break;
             }
         }
         this.inner.state.store(IDLE, Ordering::Release);

@@ -25,6 +25,7 @@ use crate::policy::{Broken, wit};
 use crate::reading::{self, Unread};
 use crate::record::Record;
 use crate::shell::Shell;
+use crate::stage::{self, UnderWay};
 use crate::translate;
 use crate::upstream::Received;
 
@@ -37,14 +38,17 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    let _under_way = UnderWay::begin();
     let mut exchange = Exchange::begin(shell);
     let outcome = exchange.walk(request).await;
-    match exchange.when_durable(outcome).await {
+    let response = match exchange.when_durable(outcome).await {
         Ok(Decided { relay, received }) => exchange.relay(relay, received),
         Err(Stop::Reply(reply)) => exchange.reply(reply),
         Err(Stop::Failure(failure)) => exchange.refuse(&failure),
         Err(Stop::Broken(broken)) => exchange.broken(&broken),
-    }
+    };
+    stage::next().await;
+    response
 }
 
 /// Why the walk ends before an answer is relayed.
@@ -134,14 +138,17 @@ impl Exchange {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (head, body) = request.into_parts();
+        stage::next().await;
         let caller = self.identify(&head).await?;
         let server = &self.generation.config.server;
         let body = reading::read(body, server.body_limit, server.body_timeout)
             .await
             .map_err(|unread| Stop::Failure(unread.into()))?;
+        stage::next().await;
         // One instant for both: a budget's period is the one it is claimed in.
         let now = (self.shell.clock)();
         let Admitted { opening, claims, targets } = self.admit(caller.as_deref(), &body, now)?;
+        stage::next().await;
         let standings = self.reserve(opening, claims, now).await?;
 
         let asked = Asked { headers: &head.headers, body: &body };

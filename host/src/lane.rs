@@ -14,6 +14,11 @@ pub(crate) fn current() -> usize {
     CURRENT.get()
 }
 
+/// Whether this thread keeps what it begins to itself.
+pub(crate) fn is_own() -> bool {
+    current() != 0
+}
+
 /// Puts this thread on a lane.
 pub(crate) fn enter(lane: usize) {
     CURRENT.set(lane);

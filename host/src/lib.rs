@@ -74,6 +74,7 @@ mod relay;
 mod reload;
 mod server;
 mod shell;
+mod stage;
 pub mod store;
 mod tls;
 #[path = "../../guest/edge/src/translate.rs"]

@@ -13,6 +13,7 @@ use tollgate_ledger::Standing;
 use super::{Decided, Exchange, Stop};
 use crate::breakers::{self, Passed};
 use crate::policy::{Broken, wit};
+use crate::stage;
 use crate::translate;
 use crate::upstream::{Received, Upstream};
 
@@ -43,6 +44,7 @@ impl Exchange {
         let (mut target, mut number) = (0, 0_u32);
         loop {
             let (upstream, chosen) = self.target(targets, target)?;
+            stage::next().await;
             let begun = Instant::now();
             let (tried, passed) = match self.pass(&upstream, chosen).await {
                 Err(wait_ms) => (Tried::Tripped(wait_ms), None),
@@ -53,8 +55,10 @@ impl Exchange {
                 }
             };
             let took = begun.elapsed();
+            stage::next().await;
             let wit::Judgement { verdict, health } = self.judge(target, number, &tried, standings)?;
             self.learn(&upstream, chosen, passed, health, took);
+            stage::next().await;
             match verdict {
                 wit::Verdict::Relay(relay) => return self.decided(relay, tried),
                 wit::Verdict::Retry(retry) => {
