@@ -15,6 +15,7 @@ use tollgate_policy::message::{
     Admission, Answer, Attempt, Ending, Failure, Fault, Head, Header, Identity, Limited, Load as Lately,
     Outcome as Tried, Piece, Standing, Surroundings, Verdict,
 };
+use tollgate_tests::component::Components;
 use tollgate_tests::dice::Dice;
 use tollgate_tests::driver::{Driver as _, Walked};
 use tollgate_tests::policy::{Load as _, Native, Policy};
@@ -54,6 +55,28 @@ fn whatever_is_accepted_never_traps() {
     }
     // Nothing would be proven by configurations that are all refused.
     assert!(accepted > vectors.len(), "only {accepted} were accepted");
+}
+
+/// The component has a stack of 256 KiB, and a fault of it would be a trap instead of a problem.
+#[test]
+fn however_deep_a_configuration_is_the_component_says_what_is_wrong_with_it() {
+    let component = Components::embedded();
+    for depth in [10, 70, 79, 80, 81, 100, 1_000, 100_000] {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let tables = (format!("{}{{}}", "{a=".repeat(depth)), "}".repeat(depth));
+        for text in [
+            format!("x = {open}{close}"),
+            format!("x = {open}"),
+            format!("x = {}{}", tables.0, tables.1),
+            format!("{}a = 1", "a.".repeat(depth)),
+            format!("[{}a]", "a.".repeat(depth)),
+            format!("[[{}a]]", "a.".repeat(depth)),
+        ] {
+            let problems = component.load(&setup::settings(&text, None)).err().unwrap();
+            assert!(!problems.is_empty(), "{depth}: {}", &text[..20]);
+            assert_eq!(Some(problems), Native.load(&setup::settings(&text, None)).err(), "{depth}");
+        }
+    }
 }
 
 fn lines(text: &str) -> Vec<String> {

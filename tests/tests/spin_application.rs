@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tollgate_ledger::{Claim, Entry, Hold, Outcome, Reservation, Rule};
 use tollgate_tests::client;
 use tollgate_tests::envoy::python;
 use tollgate_tests::programs::{allow_many_files, until};
@@ -148,6 +149,31 @@ fn a_settlement_that_meets_a_busy_database_is_made_when_that_is_free() {
     gateway.stop(&runtime);
     provider.stop(&runtime);
     assert!(!world.log().contains("did not settle"), "{}", world.log());
+}
+
+/// As of an instance that ended in the middle of an exchange. Whoever comes next looks after it, refused or not.
+#[test]
+fn a_hold_that_was_left_behind_is_charged_when_its_lease_has_passed() {
+    let (runtime, place) = (runtime(), Place::new());
+    let entry = Arc::new(Entry { request_id: "req_left".into(), outcome: Outcome::Lost, ..Entry::default() });
+    let rule = Rule::Window { limit: 10, period_ms: 60_000 };
+    let claims = [Claim { cell: "requests:acme".into(), rule, amount: 1 }];
+    let hold = Hold { entry: &entry, claims: &claims, lease_ms: 1_000 };
+    let left = place.ledger().reserve(hold, NOW - 1_500).unwrap();
+    assert!(matches!(left, Reservation::Granted { .. }), "{left:?}");
+    let books = rusqlite::Connection::open(place.path()).unwrap();
+    let count = |table: &str| {
+        let count = format!("SELECT count(*) FROM {table} WHERE request_id = 'req_left'");
+        books.query_row(&count, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    assert_eq!((count("holds"), count("charges")), (1, 0));
+
+    let gateway =
+        Server::start(&runtime, &GATEWAY, Instances::Fresh, world(read("examples/edge.toml"), &place));
+    let stranger = Request { headers: vec!["authorization: Bearer tg_other".into()], ..chat("{}") };
+    assert_eq!(client::ask(gateway.address, &stranger).unwrap().status(), 401);
+    gateway.stop(&runtime);
+    assert_eq!((count("holds"), count("charges")), (0, 1));
 }
 
 /// The official package as the client.

@@ -24,7 +24,6 @@ impl<P: Platform> Exchange<P> {
             "outcome": outcome.as_str(), "row": row.as_deref(),
         });
         self.shell.clock.note(&line.to_string());
-        self.shell.tend(self.shell.clock.now_ms());
     }
 
     /// Has the policy say what the exchange really cost, and tells the ledger. Its row.

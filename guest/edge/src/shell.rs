@@ -62,8 +62,9 @@ impl<P: Platform> Shell<P> {
         format!("req_{:016x}{number:08x}", self.instance)
     }
 
-    /// Looks for holds whose lease has passed, if nobody here has done so lately.
-    pub(crate) fn tend(&self, now: u64) {
+    /// Looks for holds whose lease has passed, if nobody here has done so lately. For after an answer: nobody waits.
+    pub(crate) fn tend(&self) {
+        let now = self.clock.now_ms();
         if now.abs_diff(self.expired_ms.get()) >= EXPIRE_EVERY_MS {
             self.expired_ms.set(now);
             self.ledger.expire(now);

@@ -31,8 +31,8 @@ pub async fn handle<P: Platform>(
             None => return outgoing::unconfigured::<P>(),
         },
     };
-    let response = crate::serve(shell, incoming::request(request)?).await;
-    outgoing::response(response)
+    let response = crate::serve(Rc::clone(&shell), incoming::request(request)?).await;
+    outgoing::response(response, move || shell.tend())
 }
 
 /// The shell, if it was loaded. What an operator should know of its configuration, or all that is wrong with it, goes to

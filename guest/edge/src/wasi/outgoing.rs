@@ -19,14 +19,20 @@ use wasip3::wit_bindgen::FutureReader;
 /// What is answered as long as there is no configuration that can be used. What is wrong with it is in the log.
 const UNCONFIGURED: &str = r#"{"error":{"message":"The gateway is not configured. Its log says why.","type":"server_error","param":null,"code":"configuration_error"}}"#;
 
-/// Begins to answer.
-pub fn response<P: Platform>(response: http::Response<Body<P>>) -> Result<Response, ErrorCode> {
+/// Begins to answer; `after` is for when that has ended, one way or the other.
+pub fn response<P: Platform>(
+    response: http::Response<Body<P>>,
+    after: impl FnOnce() + 'static,
+) -> Result<Response, ErrorCode> {
     let (head, body) = response.into_parts();
     let fields = fields(&head.headers).ok_or(ErrorCode::HttpProtocolError)?;
     let (writer, contents, trailers) = BodyWriter::new();
     let (answer, delivered) = Response::new(fields, Some(contents), trailers);
     answer.set_status_code(head.status.as_u16()).map_err(|()| ErrorCode::HttpProtocolError)?;
-    spawn(write(writer, body, delivered));
+    spawn(async move {
+        write(writer, body, delivered).await;
+        after();
+    });
     Ok(answer)
 }
 
@@ -35,7 +41,7 @@ pub fn unconfigured<P: Platform>() -> Result<Response, ErrorCode> {
     let mut response = http::Response::new(Body::<P>::from(Bytes::from_static(UNCONFIGURED.as_bytes())));
     *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-    self::response(response)
+    self::response(response, || ())
 }
 
 enum Next {

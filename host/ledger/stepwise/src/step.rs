@@ -19,7 +19,10 @@ const GRACE_MS: u64 = 60_000;
 const EXPIRED_AT_ONCE: u64 = 100;
 
 const HOLD: &str = "SELECT entry, until_ms, lease_ms, parts FROM holds WHERE request_id = ?1";
-const HAS_ROW: &str = "SELECT 1 FROM charges WHERE request_id = ?1";
+/// The same, if it is open, and whether it is closed.
+const STAND: &str = "SELECT entry, until_ms, lease_ms, parts, \
+                     EXISTS (SELECT 1 FROM charges WHERE request_id = ?1) \
+                     FROM (SELECT ?1 AS id) LEFT JOIN holds ON request_id = id";
 const DUE: &str = "SELECT entry, until_ms, lease_ms, parts FROM holds \
                    WHERE until_ms <= ?1 OR until_ms > ?1 + lease_ms + ?2 LIMIT ?3";
 const KEEP_CELL: &str =
@@ -54,10 +57,10 @@ impl<D: Database> Step<'_, D> {
 
     pub(crate) fn reserve(&mut self, hold: Hold<'_>, now: u64) -> Result<Reservation, Unavailable> {
         let id = &hold.entry.request_id;
-        let open = self.hold(id)?;
-        let is_closed = open.is_none() && self.has_row(id)?;
+        let (open, is_closed) = self.stand(id)?;
+        let is_over = open.is_none() && is_closed;
         let page = self.page(names(hold.claims), open)?;
-        if is_closed {
+        if is_over {
             // settle once: a reservation that comes after its end takes nothing more.
             let standings = page.books.standings(hold.claims, now);
             self.write(&page)?;
@@ -90,8 +93,8 @@ impl<D: Database> Step<'_, D> {
         charge: Charge<'_>,
         now: u64,
     ) -> Result<Settled, Unavailable> {
-        let Some(open) = self.hold(&entry.request_id)? else {
-            let is_closed = self.has_row(&entry.request_id)?;
+        let (open, is_closed) = self.stand(&entry.request_id)?;
+        let Some(open) = open else {
             return Ok(if is_closed { Settled::Already } else { Settled::Unknown });
         };
         let page = self.page(cells_of(&open.parts), Some(open))?;
@@ -138,8 +141,11 @@ impl<D: Database> Step<'_, D> {
         self.first(HOLD, &[id.into()])?.as_ref().map(restored).transpose()
     }
 
-    fn has_row(&mut self, id: &str) -> Result<bool, Unavailable> {
-        Ok(self.first(HAS_ROW, &[id.into()])?.is_some())
+    /// The hold, if it is open, and whether its exchange has its row.
+    fn stand(&mut self, id: &str) -> Result<(Option<Restored>, bool), Unavailable> {
+        let Some(row) = self.first(STAND, &[id.into()])? else { return Ok((None, false)) };
+        let is_open = row.maybe_text(0)?.is_some();
+        Ok((is_open.then(|| restored(&row)).transpose()?, row.number(4)? != 0))
     }
 
     /// The books with these cells and holds.
@@ -156,17 +162,23 @@ impl<D: Database> Step<'_, D> {
             }
         }
         let places: Vec<String> = (1..=each.len()).map(|place| format!("?{place}")).collect();
-        let some = format!("SELECT name, state FROM counters WHERE name IN ({})", places.join(", "));
+        // The horizon has no name. One statement, for each has its price.
+        let some = format!(
+            "SELECT name, state FROM counters WHERE name IN ({}) UNION ALL SELECT NULL, ended_ms FROM horizon",
+            places.join(", ")
+        );
         let values: Vec<Value> = each.into_iter().map(Value::from).collect();
-        let mut cells = BTreeMap::new();
-        if !values.is_empty() {
-            for row in self.run(&some, &values)? {
-                cells.insert(row.text(0)?.to_owned(), row.parsed(1, |state| state.parse().ok())?);
+        let (mut cells, mut ended_ms) = (BTreeMap::new(), 0);
+        for row in self.run(&some, &values)? {
+            match row.maybe_text(0)? {
+                Some(name) => {
+                    cells.insert(name.to_owned(), row.parsed(1, |state| state.parse().ok())?);
+                }
+                None => ended_ms = row.number(1)?,
             }
         }
-        let ended = self.first("SELECT ended_ms FROM horizon", &[])?;
         let books = Books::restore(Notes::default(), cells.clone(), holds);
-        books.close_budgets(ended.map_or(Ok(0), |row| row.number(0))?);
+        books.close_budgets(ended_ms);
         Ok(Page { books, cells })
     }
 
