@@ -19,6 +19,7 @@ fn main() -> Result<()> {
         "guest/build_guest.rs",
         "prices",
         "wit",
+        ".cargo/config.toml",
         "Cargo.lock",
     ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 include!("../guest/build_guest.rs");
 
 /// What they are made of.
-const WATCHED: [&str; 23] = [
+const WATCHED: [&str; 24] = [
+    "../.cargo/config.toml",
     "clock/clock.rs",
     "hostile/src",
     "hostile/Cargo.toml",

@@ -2,7 +2,7 @@
 //!
 //! A connection's task is both ends of its request's body: hyper feeds it, the exchange reads it. Whenever one end
 //! wakes the other, the task wakes itself while it runs. Tokio then queues the task and rouses another thread to
-//! steal it, which at one connection costs more than all the rest of an exchange. Only who lets others go first
+//! steal it, which at one connection costs more than all the rest of an exchange. Who lets others go first
 //! ([`crate::stage`]) goes through the scheduler.
 
 use std::future::Future;

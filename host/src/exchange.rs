@@ -41,6 +41,7 @@ where
     let _under_way = UnderWay::begin();
     let mut exchange = Exchange::begin(shell);
     let outcome = exchange.walk(request).await;
+    stage::next().await;
     let response = match exchange.when_durable(outcome).await {
         Ok(Decided { relay, received }) => exchange.relay(relay, received),
         Err(Stop::Reply(reply)) => exchange.reply(reply),
@@ -145,7 +146,7 @@ impl Exchange {
             .await
             .map_err(|unread| Stop::Failure(unread.into()))?;
         stage::next().await;
-        // One instant for both: a budget's period is the one it is claimed in.
+        // One instant for both, whoever comes between: a budget's period is the one it is claimed in.
         let now = (self.shell.clock)();
         let Admitted { opening, claims, targets } = self.admit(caller.as_deref(), &body, now)?;
         stage::next().await;

@@ -49,6 +49,8 @@ pub(crate) async fn next() {
     let mut is_back = false;
     std::future::poll_fn(|cx| {
         if std::mem::replace(&mut is_back, true) {
+            // Whoever polls twice in a row has not asked.
+            STEPS_BACK.set(false);
             return Poll::Ready(());
         }
         STEPS_BACK.set(true);

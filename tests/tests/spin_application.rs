@@ -205,6 +205,21 @@ fn a_configuration_with_problems_serves_nobody_and_says_why_in_the_log() {
     assert!(world.log().contains("upstreams.a.base_url"), "{}", world.log());
 }
 
+/// The shell has a stack of 256 KiB, too.
+#[test]
+fn a_configuration_of_any_depth_is_a_problem_and_no_trap() {
+    let (runtime, depth) = (runtime(), 100_000);
+    for text in [format!("x = {}", "[".repeat(depth)), format!("{}a = 1", "a.".repeat(depth))] {
+        let place = Place::new();
+        let world = world(text, &place);
+        let gateway = Server::start(&runtime, &GATEWAY, Instances::Fresh, Arc::clone(&world));
+        let answer = client::ask(gateway.address, &chat("{}")).unwrap();
+        gateway.stop(&runtime);
+        assert_eq!(answer.status(), 503);
+        assert!(world.log().contains(r#""message":"configuration""#), "{}", world.log());
+    }
+}
+
 #[test]
 fn the_manifest_names_what_is_there() {
     let manifest = manifest();

@@ -87,7 +87,7 @@ pub trait Ledger: 'static {
     /// Closes a hold with what it really cost and writes its row, once.
     fn settle(&self, entry: &Arc<Entry>, charged: &Charged, now: u64);
 
-    /// Closes holds whose lease has passed. Called at the end of an exchange, now and then.
+    /// Closes holds whose lease has passed. Called after an answer, now and then.
     fn expire(&self, now: u64);
 }
 

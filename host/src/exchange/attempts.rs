@@ -55,10 +55,9 @@ impl Exchange {
                 }
             };
             let took = begun.elapsed();
-            stage::next().await;
+            // INVARIANT (conservation): an answer that is here is judged at once. Nothing that can be cut lies between.
             let wit::Judgement { verdict, health } = self.judge(target, number, &tried, standings)?;
             self.learn(&upstream, chosen, passed, health, took);
-            stage::next().await;
             match verdict {
                 wit::Verdict::Relay(relay) => return self.decided(relay, tried),
                 wit::Verdict::Retry(retry) => {
