@@ -19,7 +19,7 @@ const GRACE_MS: u64 = 60_000;
 const EXPIRED_AT_ONCE: u64 = 100;
 
 const HOLD: &str = "SELECT entry, until_ms, lease_ms, parts FROM holds WHERE request_id = ?1";
-/// The same, if it is open, and whether it is closed.
+/// The same, if it is open, and whether its exchange has its row.
 const STAND: &str = "SELECT entry, until_ms, lease_ms, parts, \
                      EXISTS (SELECT 1 FROM charges WHERE request_id = ?1) \
                      FROM (SELECT ?1 AS id) LEFT JOIN holds ON request_id = id";
@@ -58,9 +58,8 @@ impl<D: Database> Step<'_, D> {
     pub(crate) fn reserve(&mut self, hold: Hold<'_>, now: u64) -> Result<Reservation, Unavailable> {
         let id = &hold.entry.request_id;
         let (open, is_closed) = self.stand(id)?;
-        let is_over = open.is_none() && is_closed;
         let page = self.page(names(hold.claims), open)?;
-        if is_over {
+        if is_closed {
             // settle once: a reservation that comes after its end takes nothing more.
             let standings = page.books.standings(hold.claims, now);
             self.write(&page)?;
@@ -141,11 +140,12 @@ impl<D: Database> Step<'_, D> {
         self.first(HOLD, &[id.into()])?.as_ref().map(restored).transpose()
     }
 
-    /// The hold, if it is open, and whether its exchange has its row.
+    /// The hold, if it is open, and whether it is closed.
     fn stand(&mut self, id: &str) -> Result<(Option<Restored>, bool), Unavailable> {
         let Some(row) = self.first(STAND, &[id.into()])? else { return Ok((None, false)) };
         let is_open = row.maybe_text(0)?.is_some();
-        Ok((is_open.then(|| restored(&row)).transpose()?, row.number(4)? != 0))
+        let is_closed = !is_open && row.number(4)? != 0;
+        Ok((is_open.then(|| restored(&row)).transpose()?, is_closed))
     }
 
     /// The books with these cells and holds.
