@@ -8,6 +8,8 @@ mod answer;
 mod attempts;
 mod closing;
 mod raising;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

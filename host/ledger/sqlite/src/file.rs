@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("views.sql"));
 
 /// `application_id` and `user_version` of `schema.sql`.
 const APPLICATION: i64 = 1_953_459_308;

@@ -6,7 +6,8 @@
 //! always read from the file, so whatever changes them beside the server is seen by the next request.
 //!
 //! [`Sqlite`] is a server's store; one file has one server at a time. [`Records`] reads and changes the keys and
-//! reads the rows of a file beside a running server: for tools. The tables are in `schema.sql`, made to be read.
+//! reads the rows of a file beside a running server: for tools. The tables are in `schema.sql`, made to be
+//! read, with the views of `views.sql`.
 //!
 //! This crate never decides: the rules are [`tollgate_ledger`]'s, and so is what each cell says.
 

@@ -2,7 +2,8 @@
 --
 -- Moments are milliseconds since the epoch in columns that end in `_ms`; where a moment is for reading, a column
 -- beside it shows the same in ISO 8601 and UTC. Money is whole nano-units (10^-9) of a currency in columns that end
--- in `_nano`; views show it as a decimal. Numbers beyond SQLite's integers are kept as the largest of these.
+-- in `_nano`; the views of `views.sql` show it as a decimal. Numbers beyond SQLite's integers are kept as the largest
+-- of these.
 --
 -- Read as you like, also while the server runs. Change keys and scopes with `tollgate keys`; a server that runs has
 -- its counters in memory and does not see a change made here.
@@ -108,41 +109,3 @@ CREATE TABLE scopes (
     budgets TEXT NOT NULL,
     version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- What each key used and spent on each day (UTC), in whole units of the currency.
-CREATE VIEW spend_by_day AS
-SELECT
-    date(at_ms / 1000, 'unixepoch') AS day,
-    key,
-    currency,
-    count(*) AS exchanges,
-    sum(input_tokens) AS input_tokens,
-    sum(output_tokens) AS output_tokens,
-    format('%d.%09d', sum(charge_nano) / 1000000000, sum(charge_nano) % 1000000000) AS spend
-FROM charges
-GROUP BY day, key, currency;
-
--- What each model used and cost in each month (UTC), in whole units of the currency.
-CREATE VIEW spend_by_model AS
-SELECT
-    strftime('%Y-%m', at_ms / 1000, 'unixepoch') AS month,
-    model,
-    currency,
-    count(*) AS exchanges,
-    sum(input_tokens) AS input_tokens,
-    sum(output_tokens) AS output_tokens,
-    format('%d.%09d', sum(charge_nano) / 1000000000, sum(charge_nano) % 1000000000) AS spend
-FROM charges
-GROUP BY month, model, currency;
-
--- The exchanges that are open, and the most that each can cost.
-CREATE VIEW open_holds AS
-SELECT
-    request_id,
-    entry ->> 'key' AS key,
-    entry ->> 'model' AS model,
-    strftime('%Y-%m-%dT%H:%M:%fZ', (entry ->> 'at_ms') / 1000.0, 'unixepoch') AS at,
-    strftime('%Y-%m-%dT%H:%M:%fZ', until_ms / 1000.0, 'unixepoch') AS until,
-    format('%d.%09d', (entry ->> 'charge') / 1000000000, (entry ->> 'charge') % 1000000000) AS charge,
-    entry ->> 'currency' AS currency
-FROM holds;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use place::{Place, wait};
 use tollgate_contract::all_rows;
 use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome, Raise, Reservation, Rule, Settled};
+use tollgate_stepwise::{Database as _, Value};
 
 const NOW: u64 = 1_795_435_200_000;
 
@@ -91,4 +92,25 @@ fn settle_once_wherever_a_process_ends() {
         ended.iter().all(|ended| (5..STATEMENTS).contains(ended)),
         "{ended:?} of {STATEMENTS} died in a step"
     );
+}
+
+#[test]
+fn there_are_no_views_to_be_read_with_each_instance_and_they_can_be_had() {
+    let place = Place::new();
+    let (entry, claims) = (entry("held"), claims(1));
+    wait(tollgate_ledger::Ledger::reserve(
+        &place,
+        Hold { entry: &entry, claims: &claims, lease_ms: 60_000 },
+        NOW,
+    ))
+    .unwrap();
+    let mut file = place.file();
+    let mut first = |statement: &str| -> Option<Value> {
+        file.run(statement, &[]).unwrap().into_iter().next().map(|row| row.0.into_iter().next().unwrap())
+    };
+    assert_eq!(first("SELECT count(*) FROM sqlite_schema WHERE type = 'view'"), Some(Value::Integer(0)));
+    let views = include_str!("../../sqlite/src/views.sql").split_inclusive(';');
+    views.filter(|statement| statement.ends_with(';')).for_each(|statement| drop(first(statement)));
+    assert_eq!(first("SELECT request_id FROM open_holds"), Some(Value::Text("held".into())));
+    assert_eq!(first("SELECT day FROM spend_by_day"), None);
 }

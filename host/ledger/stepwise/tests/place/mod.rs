@@ -44,6 +44,12 @@ impl Place {
         let path = self.folder.path().join("books.db");
         Stepwise::new(Mortal { path, left: last, file: None })
     }
+
+    /// The file, for whoever reads it.
+    #[allow(dead_code, reason = "not every file of tests reads it")]
+    pub fn file(&self) -> File {
+        File::open(&self.folder.path().join("books.db")).unwrap()
+    }
 }
 
 /// A connection that ends.
