@@ -1,4 +1,4 @@
-// Building a guest component from a build script. Included by the build scripts of `host` and `tests`.
+// Building a guest component. Included by the build scripts of `host` and `tests`, and by `xtask`.
 
 /// Runs cargo for one package and one of Rust's wasm targets, with one of the workspace's profiles, and returns where the
 /// result is: in a target directory of its own, since the outer cargo holds the lock of `shared`, which is its own one.

@@ -185,6 +185,48 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
     drop(provider);
 }
 
+/// The module has a stack of 256 KiB, and Envoy a limit of its own.
+#[test]
+fn a_configuration_of_any_depth_is_a_problem_and_no_trap() {
+    let vector = vector(0);
+    let provider = start(&vector);
+    let mut process = Process::start(1, false);
+    let depth = 100_000;
+    let texts =
+        [("s1", format!("x = {}", "[".repeat(depth))), ("s2", format!("{}a = 1", "a.".repeat(depth)))];
+    for (name, config) in texts {
+        let stage = Stage { name, config: &config, ..Stage::default() };
+        assert!(matches!(process.show(&stage), Begun::Refused));
+        let told = |said: &[String]| said.iter().any(|line| line.starts_with("problem: ")).then_some(());
+        process.wait_for(name, told);
+    }
+    drop(provider);
+}
+
+/// The header that makes Envoy try again is the module's alone.
+#[test]
+fn an_upstream_cannot_have_itself_asked_again() {
+    let headers = |media_type: &str| json!([format!("content-type: {media_type}"), "x-tollgate-after: 0"]);
+    let whole = json!({"headers": headers("application/json"), "body": {"json": {
+        "id": "c1", "object": "chat.completion", "choices": [],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 100, "total_tokens": 105},
+    }}});
+    let stream = json!({"headers": headers("text/event-stream"), "body": {"sse": ["[DONE]"]}});
+    let failure = json!({"status": 400, "headers": headers("application/json"), "body": {"json": {}}});
+    let mut vector = vector(0);
+    vector.provider = serde_json::from_value(json!({"main": [whole, stream, failure]})).unwrap();
+    let provider = start(&vector);
+    let mut process = Process::start(1, false);
+    let address = show(&mut process, &provider, PLUGIN);
+    let request = vector.request.unwrap();
+    for status in [200, 200, 400] {
+        let answer = client::ask(address, &request).unwrap();
+        assert_eq!((answer.status(), answer.header("x-tollgate-attempts")), (status, Some("1")));
+        assert_eq!(answer.header("x-tollgate-after"), None);
+    }
+    assert_eq!(provider.finish().len(), 3);
+}
+
 #[test]
 fn what_is_tried_again_brings_no_credential_to_the_plugin() {
     let config = CONFIG

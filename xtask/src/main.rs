@@ -3,6 +3,7 @@
 //! It starts the tools that do the work and says what it starts, how long it took and, when something fails, the
 //! command that repeats it. It adds what is missing where it can, and says how to add it where it cannot.
 
+mod ahead;
 mod bench;
 mod edge;
 mod python;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::tools::{NATIVE, WASM};
-use crate::{python, step, tools};
+use crate::{ahead, python, step, tools};
 
 /// A named part of the checks.
 struct Step {
@@ -41,6 +41,9 @@ pub fn test(names: &[String]) -> Result<()> {
     tools::ensure_programs(&["redis-server", "faketime", "wasm-opt"])?;
     let chosen: Vec<&Step> =
         STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)).collect();
+    if chosen.iter().any(|step| ["clippy", "cargo"].contains(&step.name)) {
+        ahead::build_guests()?;
+    }
     let begin = Instant::now();
     let mut times = Vec::new();
     for (index, step) in chosen.iter().enumerate() {

@@ -68,25 +68,24 @@ impl Fields<'_> {
         self.0.push(':');
     }
 
-    fn plain(&mut self, field: &Field, value: impl fmt::Display) {
-        use fmt::Write as _;
+    fn number(&mut self, field: &Field, value: impl itoa::Integer) {
         self.name(field);
-        // Writing to a string does not fail.
-        let _ = write!(self.0, "{value}");
+        self.0.push_str(itoa::Buffer::new().format(value));
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.plain(field, value);
+        self.number(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.plain(field, value);
+        self.number(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.plain(field, value);
+        self.name(field);
+        self.0.push_str(if value { "true" } else { "false" });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -102,8 +101,10 @@ impl Visit for Fields<'_> {
 
 /// A JSON string.
 fn text(line: &mut String, value: &str) {
-    // Where nothing needs to be escaped, which is nearly always, the text is copied as it is.
-    if value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    // Where nothing needs to be escaped, which is nearly always, the text is copied as it is. All bytes are looked at,
+    // for many of them can be at once.
+    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    if !value.bytes().fold(false, |is_special, byte| is_special | special(byte)) {
         line.push('"');
         line.push_str(value);
         line.push('"');

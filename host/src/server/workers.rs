@@ -14,6 +14,10 @@ use tokio::sync::oneshot;
 
 use crate::lane;
 
+/// So many polls of tasks until a thread looks for news of its sockets while it still has work. Exchanges that go from
+/// stage to stage together ([`crate::stage`]) are to come to their end before others join in.
+const POLLS_IN_A_ROW: u32 = 512;
+
 /// The threads. They end, and what still runs on them, when this is dropped.
 #[derive(Default)]
 pub(super) struct Workers(Vec<Worker>);
@@ -62,7 +66,7 @@ impl Workers {
 
 impl Worker {
     fn start(lane: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().event_interval(POLLS_IN_A_ROW).build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("tollgate-serve-{lane}")).spawn(move || {

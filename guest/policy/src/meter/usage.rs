@@ -14,7 +14,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -127,9 +127,14 @@ impl Tokens {
 
     /// Takes in one usage object. What is not JSON changes nothing.
     pub fn take_in(&mut self, json: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(json) {
+            self.take_in_text(text);
+        }
+    }
+
+    fn take_in_text(&mut self, json: &str) {
         let mut read = *self;
-        let members = Members { of: Level::Usage, into: &mut read };
-        if std::str::from_utf8(json).is_ok_and(|text| members.read(text)) {
+        if (Members { of: Level::Usage, into: &mut read }).read(json) {
             *self = read;
         }
     }
@@ -144,6 +149,47 @@ enum Level {
     OutputDetails,
 }
 
+/// A member that counts.
+#[derive(Clone, Copy)]
+enum Member {
+    Usage,
+    Prompt,
+    Input,
+    Output,
+    Total,
+    CachedInput,
+    CacheWrite,
+    CacheRead,
+    CacheCreation,
+    Reasoning,
+    Details(Level),
+}
+
+impl Member {
+    fn of(level: Level, name: &str) -> Option<Self> {
+        Some(match (level, name) {
+            (Level::Document, "usage") => Self::Usage,
+            (Level::Usage, "prompt_tokens") => Self::Prompt,
+            (Level::Usage, "input_tokens") => Self::Input,
+            (Level::Usage, "completion_tokens" | "output_tokens") => Self::Output,
+            (Level::Usage, "total_tokens") => Self::Total,
+            (Level::InputDetails | Level::Usage, "cached_tokens") => Self::CachedInput,
+            (Level::Usage, "prompt_cache_hit_tokens") => Self::CachedInput,
+            (Level::InputDetails, "cache_write_tokens" | "cache_creation_tokens") => Self::CacheWrite,
+            (Level::Usage, "cache_read_input_tokens") => Self::CacheRead,
+            (Level::Usage, "cache_creation_input_tokens") => Self::CacheCreation,
+            (Level::OutputDetails, "reasoning_tokens") => Self::Reasoning,
+            (Level::Usage, "prompt_tokens_details" | "input_tokens_details") => {
+                Self::Details(Level::InputDetails)
+            }
+            (Level::Usage, "completion_tokens_details" | "output_tokens_details") => {
+                Self::Details(Level::OutputDetails)
+            }
+            _ => return None,
+        })
+    }
+}
+
 struct Members<'t> {
     of: Level,
     into: &'t mut Tokens,
@@ -156,41 +202,37 @@ impl Members<'_> {
         json.deserialize_map(self).and_then(|()| json.end()).is_ok()
     }
 
-    fn member(&mut self, name: &str, value: &str) {
+    fn take_in(&mut self, member: Member, value: &str) {
         let into = &mut *self.into;
-        let count = match (self.of, name) {
-            (Level::Usage, "prompt_tokens") => {
-                into.as_prompt |= whole(value).is_some();
-                &mut into.input
+        let count = match member {
+            Member::Usage => {
+                if value.len() <= LONGEST_USAGE {
+                    into.take_in_text(value);
+                }
+                return;
             }
-            (Level::Usage, "input_tokens") => &mut into.input,
-            (Level::Usage, "completion_tokens" | "output_tokens") => &mut into.output,
-            (Level::Usage, "total_tokens") => &mut into.total,
-            (Level::InputDetails | Level::Usage, "cached_tokens") => &mut into.cached_input,
-            (Level::Usage, "prompt_cache_hit_tokens") => &mut into.cached_input,
-            (Level::InputDetails, "cache_write_tokens" | "cache_creation_tokens") => &mut into.cache_write,
-            (Level::Usage, "cache_read_input_tokens" | "cache_creation_input_tokens") => {
+            Member::Details(of) => {
+                Members { of, into }.read(value);
+                return;
+            }
+            Member::CacheRead | Member::CacheCreation => {
                 let Some(seen) = whole(value) else { return };
                 let cache = into.anthropic.get_or_insert_default();
                 let count =
-                    if name == "cache_read_input_tokens" { &mut cache.read } else { &mut cache.written };
+                    if matches!(member, Member::CacheRead) { &mut cache.read } else { &mut cache.written };
                 *count = (*count).max(seen);
                 return;
             }
-            (Level::OutputDetails, "reasoning_tokens") => &mut into.reasoning,
-            (Level::Usage, "prompt_tokens_details" | "input_tokens_details") => {
-                Members { of: Level::InputDetails, into }.read(value);
-                return;
+            Member::Prompt => {
+                into.as_prompt |= whole(value).is_some();
+                &mut into.input
             }
-            (Level::Usage, "completion_tokens_details" | "output_tokens_details") => {
-                Members { of: Level::OutputDetails, into }.read(value);
-                return;
-            }
-            (Level::Document, "usage") if value.len() <= LONGEST_USAGE => {
-                into.take_in(value.as_bytes());
-                return;
-            }
-            _ => return,
+            Member::Input => &mut into.input,
+            Member::Output => &mut into.output,
+            Member::Total => &mut into.total,
+            Member::CachedInput => &mut into.cached_input,
+            Member::CacheWrite => &mut into.cache_write,
+            Member::Reasoning => &mut into.reasoning,
         };
         *count = (*count).max(whole(value));
     }
@@ -204,10 +246,12 @@ impl<'u> Visitor<'u> for Members<'_> {
     }
 
     fn visit_map<M: MapAccess<'u>>(mut self, mut map: M) -> Result<(), M::Error> {
-        while let Some((Name(name), value)) = map.next_entry::<Name<'u>, &'u RawValue>()? {
+        while let Some(Name(name)) = map.next_key::<Name<'u>>()? {
             // The scanner knows no `usage` that is written with an escape; both must count alike.
-            if self.of != Level::Document || matches!(name, Cow::Borrowed(_)) {
-                self.member(&name, value.get());
+            let is_seen = self.of != Level::Document || matches!(name, Cow::Borrowed(_));
+            match Member::of(self.of, &name).filter(|_| is_seen) {
+                Some(member) => self.take_in(member, map.next_value::<&'u RawValue>()?.get()),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())

@@ -29,19 +29,23 @@ impl Number {
         let shift = exponent.saturating_add(PLACES);
         let whole_digits = i64::try_from(whole.len()).unwrap_or(i64::MAX);
         let kept = whole_digits.saturating_add(shift);
-        let (mut value, mut more) = (0_i128, false);
+        let (mut value, mut run, mut more) = (0_i128, Run::default(), false);
         for (place, digit) in (0_i64..).zip(digits()) {
-            if place < kept {
-                value = value.saturating_mul(10).saturating_add(i128::from(digit.saturating_sub(b'0')));
-            } else {
+            if place >= kept {
                 more |= digit != b'0';
+            } else if !run.push(digit) {
+                value = run.behind(value);
+                run = Run::default();
+                run.push(digit);
             }
         }
+        value = run.behind(value);
         let read = i64::try_from(whole.len().saturating_add(fraction.len())).unwrap_or(i64::MAX);
-        if value != 0 {
-            for _ in 0..kept.saturating_sub(read).clamp(0, 64) {
-                value = value.saturating_mul(10);
-            }
+        let mut zeros = usize::try_from(kept.saturating_sub(read).clamp(0, 64)).unwrap_or(0);
+        while zeros > 0 {
+            let length = zeros.min(Run::MOST);
+            value = Run { value: 0, length }.behind(value);
+            zeros = zeros.saturating_sub(length);
         }
         if negative {
             value = value.saturating_neg();
@@ -72,6 +76,46 @@ impl Number {
     pub fn thousandths(self) -> Option<Thousandths> {
         let whole = !self.more && self.floor.checked_rem(THOUSANDTH) == Some(0);
         i64::try_from(self.floor.checked_div(THOUSANDTH)?).ok().filter(|_| whole)
+    }
+}
+
+/// Digits in a row. Where a product of 128 bits is a call, one for all of them is cheaper than one for each.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    value: u64,
+    length: usize,
+}
+
+impl Run {
+    /// So many digits fit.
+    const MOST: usize = 19;
+    const TENS: [u64; Self::MOST + 1] = {
+        let mut tens = [1_u64; Self::MOST + 1];
+        let mut rest = tens.as_mut_slice();
+        while let [before, after @ ..] = rest {
+            if let [next, ..] = after {
+                *next = before.wrapping_mul(10);
+            }
+            rest = after;
+        }
+        tens
+    };
+
+    /// Adds a digit, unless there is no room for one.
+    fn push(&mut self, digit: u8) -> bool {
+        let fits = self.length < Self::MOST;
+        if fits {
+            self.value = self.value.wrapping_mul(10).wrapping_add(digit.saturating_sub(b'0').into());
+            self.length = self.length.saturating_add(1);
+        }
+        fits
+    }
+
+    /// The number whose last digits these are.
+    fn behind(self, before: i128) -> i128 {
+        let tens = Self::TENS.get(self.length).copied().unwrap_or(1);
+        let before = if before == 0 { 0 } else { before.saturating_mul(tens.into()) };
+        before.saturating_add(self.value.into())
     }
 }
 
@@ -137,6 +181,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn however_long_a_number_is_its_digits_count_each_in_its_place(digits in "[0-9]{1,60}", zeros in 0..30_usize) {
+            let nano = |text: &str| text.trim_start_matches('0').parse::<i128>().ok();
+            let number = Number::read(&format!("{digits}e{zeros}")).expect("a number");
+            let exact = nano(&format!("0{digits}{}", "0".repeat(zeros.saturating_add(9))));
+            let is_zero = digits.bytes().all(|digit| digit == b'0');
+            let expected = exact.unwrap_or(if is_zero { 0 } else { i128::MAX });
+            prop_assert_eq!(number, Number { floor: expected, more: false });
+        }
+
         #[test]
         fn small_decimals_are_ordered_like_their_thousandths(thousandths in -5_000..5_000_i64, limit in -5_000..5_000_i64, power in 0..6_u32) {
             let text = shown(thousandths);

@@ -11,10 +11,11 @@ mod place;
 
 use std::sync::Arc;
 
+use place::file::File;
 use place::{Place, wait};
 use tollgate_contract::all_rows;
 use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome, Raise, Reservation, Rule, Settled};
-use tollgate_stepwise::{Database as _, Value};
+use tollgate_stepwise::{Database as _, Stepwise, Value};
 
 const NOW: u64 = 1_795_435_200_000;
 
@@ -113,4 +114,23 @@ fn there_are_no_views_to_be_read_with_each_instance_and_they_can_be_had() {
     views.filter(|statement| statement.ends_with(';')).for_each(|statement| drop(first(statement)));
     assert_eq!(first("SELECT request_id FROM open_holds"), Some(Value::Text("held".into())));
     assert_eq!(first("SELECT day FROM spend_by_day"), None);
+}
+
+#[test]
+fn a_database_of_something_else_or_of_another_version_is_left_alone() {
+    for (before, expected) in [
+        (&["CREATE TABLE other (a)"][..], "not one of Tollgate's"),
+        (&["PRAGMA application_id = 7"], "not one of Tollgate's"),
+        (&["PRAGMA user_version = 2"], "not one of Tollgate's"),
+        (&["PRAGMA application_id = 1953459308", "PRAGMA user_version = 3"], "one of version 3"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || File::open(&folder.path().join("other.db")).unwrap();
+        let mut file = open();
+        before.iter().for_each(|statement| drop(file.run(statement, &[]).unwrap()));
+        let told = Stepwise::new(open()).standings(&[], NOW).unwrap_err().to_string();
+        assert!(told.contains(expected), "{before:?}: {told}");
+        let tables = file.run("SELECT name FROM sqlite_schema WHERE name <> 'other'", &[]).unwrap();
+        assert!(tables.is_empty(), "{before:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! A file of its own for each test. The ledger asks it statement by statement; keys are kept and rows are read by
 //! the tools of `tollgate-sqlite`, which share the file.
 
-mod file;
+pub mod file;
 
 use std::path::PathBuf;
 use std::sync::Arc;
