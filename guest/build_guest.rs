@@ -2,12 +2,15 @@
 
 /// Runs cargo for one package and one of Rust's wasm targets, with one of the workspace's profiles, and returns where the
 /// result is: in a target directory of its own, since the outer cargo holds the lock of `shared`, which is its own one.
+/// `workspace` is the workspace's folder, from where they are built to be deployed too: from a package's own, cargo would join
+/// that package's features in. `output` is where cargo writes what it has to tell.
 fn build_guest(
     target: &str,
     profile: &str,
     workspace: &std::path::Path,
     package: &str,
     shared: &std::path::Path,
+    output: fn() -> std::process::Stdio,
 ) -> anyhow::Result<std::path::PathBuf> {
     use anyhow::Context as _;
 
@@ -19,7 +22,9 @@ fn build_guest(
         .current_dir(workspace)
         .args(["build", "--package", package, "--profile", profile, "--locked"])
         .args(["--target", target, "--target-dir"])
-        .arg(&target_dir);
+        .arg(&target_dir)
+        .stdout(output())
+        .stderr(output());
     // What the outer build was given for the native target is not meant for wasm.
     for (name, _) in std::env::vars() {
         let ours = name.starts_with("CARGO_PROFILE_") || name.ends_with("RUSTFLAGS");

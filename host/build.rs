@@ -2,6 +2,7 @@
 //! the image for the processor it was built on, and the component for every other.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
@@ -28,7 +29,8 @@ fn main() -> Result<()> {
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let shared = shared_target_dir(&out);
-    let component = build_guest("wasm32-wasip2", "guest", workspace, "tollgate-component", shared)?;
+    let component =
+        build_guest("wasm32-wasip2", "guest", workspace, "tollgate-component", shared, Stdio::inherit)?;
     let wasm = fs::read(&component).with_context(|| format!("read {}", component.display()))?;
     let engine = wasmtime::Engine::new(&engine_config()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let image = engine.precompile_component(&wasm).map_err(|error| anyhow::anyhow!("{error:#}"))?;

@@ -2,7 +2,7 @@
 //! builds the policy.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
@@ -10,8 +10,10 @@ use anyhow::{Context as _, Result};
 include!("../guest/build_guest.rs");
 
 /// What they are made of.
-const WATCHED: [&str; 24] = [
+const WATCHED: [&str; 27] = [
     "../.cargo/config.toml",
+    "../Cargo.lock",
+    "../Cargo.toml",
     "clock/clock.rs",
     "hostile/src",
     "hostile/Cargo.toml",
@@ -33,6 +35,7 @@ const WATCHED: [&str; 24] = [
     "../host/ledger/src",
     "../host/ledger/redis/scripts",
     "../host/ledger/remote/src",
+    "../host/ledger/sqlite/src/schema.sql",
     "../host/ledger/stepwise/src",
     "../prices",
 ];
@@ -44,7 +47,10 @@ fn main() -> Result<()> {
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = out.ancestors().nth(4).context("the target directory holds OUT_DIR")?;
-    let built = |target, profile, package| build_guest(target, profile, &tests, package, target_dir);
+    let workspace = tests.parent().context("the tests lie in the workspace")?;
+    let built = |target, profile, package| {
+        build_guest(target, profile, workspace, package, target_dir, Stdio::inherit)
+    };
     let copies = [
         (built("wasm32-wasip2", "guest", "tollgate-hostile")?, "hostile.wasm"),
         (built("wasm32-wasip2", "module", "tollgate-provider")?, "provider.wasm"),

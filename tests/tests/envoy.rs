@@ -188,19 +188,17 @@ fn a_configuration_with_problems_lets_nothing_in_and_all_are_told() {
 /// The module has a stack of 256 KiB, and Envoy a limit of its own.
 #[test]
 fn a_configuration_of_any_depth_is_a_problem_and_no_trap() {
-    let vector = vector(0);
-    let provider = start(&vector);
     let mut process = Process::start(1, false);
     let depth = 100_000;
+    let [arrays, tables, keys] = ["[", "{a=", "a."].map(|level| level.repeat(depth));
     let texts =
-        [("s1", format!("x = {}", "[".repeat(depth))), ("s2", format!("{}a = 1", "a.".repeat(depth)))];
+        [("s1", format!("x = {arrays}")), ("s2", format!("x = {tables}")), ("s3", format!("{keys}a = 1"))];
     for (name, config) in texts {
         let stage = Stage { name, config: &config, ..Stage::default() };
         assert!(matches!(process.show(&stage), Begun::Refused));
         let told = |said: &[String]| said.iter().any(|line| line.starts_with("problem: ")).then_some(());
         process.wait_for(name, told);
     }
-    drop(provider);
 }
 
 /// The header that makes Envoy try again is the module's alone.

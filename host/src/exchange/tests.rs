@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +13,7 @@ use tollgate_ledger::{Charges as _, Entry, Memory, Outcome, Query};
 use tower_service::Service as _;
 
 use crate::body::Body;
-use crate::stage::UnderWay;
+use crate::stage::{self, UnderWay};
 use crate::{Gateway, lane, provider};
 
 /// What the simulated provider counts.
@@ -29,7 +28,7 @@ impl Wake for Woken {
     }
 }
 
-/// Where an exchange is.
+/// Where an exchange is when it is not polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     /// It lets others go first.
@@ -49,13 +48,13 @@ async fn poll_until<T>(mut future: Pin<Box<dyn Future<Output = T> + Send>>, ther
         if let Poll::Ready(_answer) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return At::End;
         }
-        let at = if woken.0.swap(false, Ordering::SeqCst) { At::Stage } else { At::Socket };
+        let at = if stage::steps_back() { At::Stage } else { At::Socket };
         seen += usize::from(at == there);
         if seen == times {
             return at;
         }
-        while at == At::Socket && !woken.0.swap(false, Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        while !woken.0.swap(false, Ordering::SeqCst) {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -93,10 +92,19 @@ async fn cut(there: At, times: usize) -> (At, Option<Entry>) {
     let at = poll_until(answer, there, times).await;
     gateway.settled().await;
     provider.abort();
-    assert!(ledger.snapshot(gateway.now()).holds.is_empty(), "{there:?} {times}: a hold is left");
     let mut rows = ledger.charges(&Query::default()).await.unwrap();
     assert!(rows.len() <= 1, "{there:?} {times}: {rows:?}");
-    (at, rows.pop())
+    let (row, books) = (rows.pop(), ledger.snapshot(gateway.now()));
+    assert!(books.holds.is_empty(), "{there:?} {times}: a hold is left");
+    for cell in books.cells {
+        let used = if cell.name.starts_with("budget") {
+            row.as_ref().map_or(0, |row| row.charge)
+        } else {
+            cell.used
+        };
+        assert_eq!((cell.used, cell.held), (used, 0), "{there:?} {times}: {cell:?}");
+    }
+    (at, row)
 }
 
 /// Invariants: conservation, settle once, no phantom refusal.

@@ -34,8 +34,8 @@ pub struct Effort {
     pub streams: usize,
 }
 
-const FULL: Effort = Effort { rounds: 7, window_ms: 3000, streams: 1000 };
-const QUICK: Effort = Effort { rounds: 3, window_ms: 1000, streams: 200 };
+const FULL: Effort = Effort { rounds: 21, window_ms: 1000, streams: 1000 };
+const QUICK: Effort = Effort { rounds: 9, window_ms: 400, streams: 200 };
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -1,5 +1,8 @@
-//! The full path under load: Tollgate against the bare proxy, in rounds that alternate who goes first, so that a
-//! machine that slows down slows both. Each figure is the median over rounds of the ratio within one round.
+//! The full path under load: Tollgate against the bare proxy, one right after the other and in rounds that alternate who
+//! goes first, so that a machine that slows down slows both. Each figure is the median over rounds of the ratio within
+//! one round. Rounds are many and short: a shared machine is fast and slow by turns of seconds.
+
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -8,80 +11,109 @@ use crate::load::{self, Load};
 use crate::report::{Report, Target, median};
 use crate::subjects::{Ledger, PLAIN, Server, Subjects};
 
-/// One round's loads of one server.
-struct Loads {
-    at_1: Load,
-    at_32: Load,
-    at_64: Load,
+/// Who is measured, and what it is asked.
+struct Subject {
+    server: Server,
+    request: Arc<[u8]>,
+}
+
+/// The loads of both at one number of connections in one round.
+struct Pair {
+    bare: Load,
+    tollgate: Load,
+}
+
+/// One round.
+struct Round {
+    /// The mock without anything before it, at one connection.
+    direct: Load,
+    at_1: Pair,
+    at_32: Pair,
+    at_64: Pair,
 }
 
 /// Measures throughput, processor time and added latency.
 pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -> Result<()> {
-    let bare = subjects.proxy()?;
-    let (tollgate, _) = subjects.tollgate(&Ledger::Memory).await?;
     let direct_request = subjects.request(None, PLAIN, false);
-    let tollgate_request = subjects.request(Some(&tollgate), PLAIN, false);
+    let bare = Subject { server: subjects.proxy()?, request: Arc::clone(&direct_request) };
+    let (server, _) = subjects.tollgate(&Ledger::Memory).await?;
+    let request = subjects.request(Some(&server), PLAIN, false);
+    let tollgate = Subject { server, request };
 
     let mut rounds = Vec::new();
-    for round in 0..effort.rounds {
+    for number in 0..effort.rounds {
+        let at = |connections| pair(&bare, &tollgate, number % 2 == 0, connections, effort);
         let direct =
             load::run(&subjects.mock, &subjects.mock_address, &direct_request, 1, effort.window_ms).await?;
-        let (b, t);
-        if round % 2 == 0 {
-            b = loads(&bare, &direct_request, effort).await?;
-            t = loads(&tollgate, &tollgate_request, effort).await?;
-        } else {
-            t = loads(&tollgate, &tollgate_request, effort).await?;
-            b = loads(&bare, &direct_request, effort).await?;
-        }
-        println!("round {}: direct at 1: median {:.0} µs", round + 1, direct.median_us);
-        print("bare proxy", &b);
-        print("tollgate", &t);
-        rounds.push((direct, b, t));
+        rounds.push(Round { direct, at_1: at(1).await?, at_32: at(32).await?, at_64: at(64).await? });
     }
 
-    let over = |ratio: &dyn Fn(&(Load, Loads, Loads)) -> f64| median(rounds.iter().map(ratio));
+    println!(
+        "direct at 1: median {:.0} µs (here and below: the median of rounds)",
+        median(rounds.iter().map(|round| round.direct.median_us))
+    );
+    let over = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure));
+    let pairs: [(usize, fn(&Round) -> &Pair); 3] =
+        [(1, |round| &round.at_1), (32, |round| &round.at_32), (64, |round| &round.at_64)];
+    for (connections, pair) in pairs {
+        print("bare proxy", connections, &|figure| over(&|round| figure(&pair(round).bare)));
+        print("tollgate", connections, &|figure| over(&|round| figure(&pair(round).tollgate)));
+    }
     let of_bare = "of the bare proxy's";
-    report.figure(
-        format!("requests per second at 32 connections, {of_bare}"),
-        over(&|(_, b, t)| t.at_32.rate / b.at_32.rate),
-        "",
-        Target::AtLeast(0.60),
-    );
-    report.figure(
-        format!("requests per second at 64 connections, {of_bare}"),
-        over(&|(_, b, t)| t.at_64.rate / b.at_64.rate),
-        "",
-        Target::AtLeast(0.60),
-    );
-    report.figure(
-        format!("processor time per request at 32 connections, {of_bare}"),
-        over(&|(_, b, t)| t.at_32.cpu_us / b.at_32.cpu_us),
-        "x",
-        Target::AtMost(2.2),
-    );
+    for (connections, pair) in pairs.into_iter().skip(1) {
+        report.figure(
+            format!("requests per second at {connections} connections, {of_bare}"),
+            over(&|round| pair(round).tollgate.rate / pair(round).bare.rate),
+            "",
+            Target::AtLeast(0.60),
+        );
+    }
+    for (connections, pair) in pairs.into_iter().skip(1) {
+        report.figure(
+            format!("processor time per request at {connections} connections, {of_bare}"),
+            over(&|round| pair(round).tollgate.cpu_us / pair(round).bare.cpu_us),
+            "x",
+            Target::AtMost(2.2),
+        );
+    }
     report.figure(
         format!("median latency added at 1 connection, {of_bare}"),
-        over(&|(d, b, t)| (t.at_1.median_us - d.median_us) / (b.at_1.median_us - d.median_us)),
+        over(&|Round { direct, at_1: Pair { bare, tollgate }, .. }| {
+            (tollgate.median_us - direct.median_us) / (bare.median_us - direct.median_us)
+        }),
         "x",
         Target::AtMost(2.0),
     );
     Ok(())
 }
 
-async fn loads(server: &Server, request: &std::sync::Arc<[u8]>, effort: Effort) -> Result<Loads> {
-    let at = async |connections| {
-        load::run(&server.process, &server.address, request, connections, effort.window_ms).await
+/// Loads both, one right after the other.
+async fn pair(
+    bare: &Subject,
+    tollgate: &Subject,
+    bare_first: bool,
+    connections: usize,
+    effort: Effort,
+) -> Result<Pair> {
+    let load = async |subject: &Subject| {
+        let Server { process, address, .. } = &subject.server;
+        load::run(process, address, &subject.request, connections, effort.window_ms).await
     };
-    Ok(Loads { at_1: at(1).await?, at_32: at(32).await?, at_64: at(64).await? })
+    Ok(if bare_first {
+        Pair { bare: load(bare).await?, tollgate: load(tollgate).await? }
+    } else {
+        let tollgate = load(tollgate).await?;
+        Pair { bare: load(bare).await?, tollgate }
+    })
 }
 
-fn print(name: &str, loads: &Loads) {
-    for (connections, load) in [(1, &loads.at_1), (32, &loads.at_32), (64, &loads.at_64)] {
-        println!(
-            "  {name:<10} at {connections:>2}: {:>6.0} requests/s, median {:>5.0} µs, 99% within {:>5.0} µs, \
-             {:>4.0} µs of processor time each",
-            load.rate, load.median_us, load.p99_us, load.cpu_us
-        );
-    }
+fn print(name: &str, connections: usize, over: &dyn Fn(&dyn Fn(&Load) -> f64) -> f64) {
+    println!(
+        "  {name:<10} at {connections:>2}: {:>6.0} requests/s, median {:>5.0} µs, 99% within {:>5.0} µs, \
+         {:>4.0} µs of processor time each",
+        over(&|load| load.rate),
+        over(&|load| load.median_us),
+        over(&|load| load.p99_us),
+        over(&|load| load.cpu_us)
+    );
 }

@@ -182,13 +182,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_long_a_number_is_its_digits_count_each_in_its_place(digits in "[0-9]{1,60}", zeros in 0..30_usize) {
-            let nano = |text: &str| text.trim_start_matches('0').parse::<i128>().ok();
-            let number = Number::read(&format!("{digits}e{zeros}")).expect("a number");
-            let exact = nano(&format!("0{digits}{}", "0".repeat(zeros.saturating_add(9))));
-            let is_zero = digits.bytes().all(|digit| digit == b'0');
-            let expected = exact.unwrap_or(if is_zero { 0 } else { i128::MAX });
-            prop_assert_eq!(number, Number { floor: expected, more: false });
+        fn however_long_a_number_is_its_digits_count_each_in_its_place(
+            whole in "[0-9]{1,40}", fraction in "[0-9]{0,30}", power in -40..30_i32
+        ) {
+            let point = if fraction.is_empty() { "" } else { "." };
+            let number = Number::read(&format!("{whole}{point}{fraction}e{power}")).expect("a number");
+            // All digits, with the point put where 10^-9 is.
+            let digits = format!("{whole}{fraction}{}", "0".repeat(40));
+            let kept = i32::try_from(whole.len()).expect("a length").saturating_add(power).saturating_add(9);
+            let (before, after) = digits.split_at(usize::try_from(kept).unwrap_or(0));
+            let floor = before.trim_start_matches('0');
+            let floor = if floor.is_empty() { 0 } else { floor.parse().unwrap_or(i128::MAX) };
+            prop_assert_eq!(number, Number { floor, more: after.bytes().any(|digit| digit != b'0') });
         }
 
         #[test]

@@ -1,7 +1,8 @@
 -- For whoever reads the books of `schema.sql`. Nothing of Tollgate asks them.
 --
--- A server's file has them from the start. A database on the edge has not, for every instance there reads the whole
--- schema before its first answer. Whoever wants them puts them into it: `sqlite3 FILE <views.sql`.
+-- A file that a server or a command makes has them from the start. One that an instance on the edge makes has not, for
+-- every instance reads the whole schema before its first answer. Whoever wants them puts them into it:
+-- `sqlite3 FILE <views.sql`.
 
 -- What each key used and spent on each day (UTC), in whole units of the currency.
 CREATE VIEW IF NOT EXISTS spend_by_day AS

@@ -20,13 +20,14 @@ const OURS: &str = "
 
 /// Makes the tables if there are none. A database of something else, or of another version, is left alone.
 pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<(), Unavailable> {
-    if is_made(step)? {
-        return Ok(());
+    match is_made(step) {
+        Ok(true) => return Ok(()),
+        // Readers then never wait for writers. Where the platform has it otherwise, it is only slower.
+        Ok(false) => drop(step.run("PRAGMA journal_mode = WAL", &[])),
+        // Another instance may be making them between two statements: it is asked again where nobody is.
+        Err(_) => {}
     }
-    // Readers then never wait for writers. Where the platform has it otherwise, it is only slower.
-    let _ = step.run("PRAGMA journal_mode = WAL", &[]);
     step.run("BEGIN IMMEDIATE", &[])?;
-    // Another instance may have made them meanwhile.
     let made = is_made(step).and_then(|is_made| {
         let version = number(step, "PRAGMA user_version")?;
         let schema = if version == 0 { SCHEMA } else { "" };
