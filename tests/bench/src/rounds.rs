@@ -52,35 +52,33 @@ pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -
         "direct at 1: median {:.0} µs (here and below: the median of rounds)",
         median(rounds.iter().map(|round| round.direct.median_us))
     );
-    let over = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure));
-    let pairs: [(usize, fn(&Round) -> &Pair); 3] =
-        [(1, |round| &round.at_1), (32, |round| &round.at_32), (64, |round| &round.at_64)];
-    for (connections, pair) in pairs {
-        print("bare proxy", connections, &|figure| over(&|round| figure(&pair(round).bare)));
-        print("tollgate", connections, &|figure| over(&|round| figure(&pair(round).tollgate)));
+    let pairs = |at: fn(&Round) -> &Pair| rounds.iter().map(at).collect::<Vec<&Pair>>();
+    let [at_1, at_32, at_64] =
+        [pairs(|round| &round.at_1), pairs(|round| &round.at_32), pairs(|round| &round.at_64)];
+    for (connections, pairs) in [(1, &at_1), (32, &at_32), (64, &at_64)] {
+        print("bare proxy", connections, pairs.iter().map(|pair| &pair.bare));
+        print("tollgate", connections, pairs.iter().map(|pair| &pair.tollgate));
     }
     let of_bare = "of the bare proxy's";
-    for (connections, pair) in pairs.into_iter().skip(1) {
+    for (connections, pairs) in [(32, &at_32), (64, &at_64)] {
         report.figure(
             format!("requests per second at {connections} connections, {of_bare}"),
-            over(&|round| pair(round).tollgate.rate / pair(round).bare.rate),
+            median(pairs.iter().map(|pair| pair.tollgate.rate / pair.bare.rate)),
             "",
             Target::AtLeast(0.60),
         );
-    }
-    for (connections, pair) in pairs.into_iter().skip(1) {
         report.figure(
             format!("processor time per request at {connections} connections, {of_bare}"),
-            over(&|round| pair(round).tollgate.cpu_us / pair(round).bare.cpu_us),
+            median(pairs.iter().map(|pair| pair.tollgate.cpu_us / pair.bare.cpu_us)),
             "x",
             Target::AtMost(2.2),
         );
     }
     report.figure(
         format!("median latency added at 1 connection, {of_bare}"),
-        over(&|Round { direct, at_1: Pair { bare, tollgate }, .. }| {
+        median(rounds.iter().map(|Round { direct, at_1: Pair { bare, tollgate }, .. }| {
             (tollgate.median_us - direct.median_us) / (bare.median_us - direct.median_us)
-        }),
+        })),
         "x",
         Target::AtMost(2.0),
     );
@@ -107,13 +105,14 @@ async fn pair(
     })
 }
 
-fn print(name: &str, connections: usize, over: &dyn Fn(&dyn Fn(&Load) -> f64) -> f64) {
+fn print<'l>(name: &str, connections: usize, loads: impl Iterator<Item = &'l Load> + Clone) {
+    let over = |figure: fn(&Load) -> f64| median(loads.clone().map(figure));
     println!(
         "  {name:<10} at {connections:>2}: {:>6.0} requests/s, median {:>5.0} µs, 99% within {:>5.0} µs, \
          {:>4.0} µs of processor time each",
-        over(&|load| load.rate),
-        over(&|load| load.median_us),
-        over(&|load| load.p99_us),
-        over(&|load| load.cpu_us)
+        over(|load| load.rate),
+        over(|load| load.median_us),
+        over(|load| load.p99_us),
+        over(|load| load.cpu_us)
     );
 }
