@@ -216,12 +216,16 @@ fn an_upstream_cannot_have_itself_asked_again() {
     let provider = start(&vector);
     let mut process = Process::start(1, false);
     let address = show(&mut process, &provider, PLUGIN);
-    let request = vector.request.unwrap();
-    for status in [200, 200, 400] {
-        let answer = client::ask(address, &request).unwrap();
-        assert_eq!((answer.status(), answer.header("x-tollgate-attempts")), (status, Some("1")));
-        assert_eq!(answer.header("x-tollgate-after"), None);
+    let plain = vector.request.unwrap();
+    let streamed: Request = serde_json::from_value(json!({"body": {"json": {
+        "model": "gpt-4o", "max_tokens": 100, "stream": true, "messages": [{"role": "user", "content": "Hello"}],
+    }}}))
+    .unwrap();
+    for (request, status) in [(&plain, 200), (&streamed, 200), (&plain, 400)] {
+        let answer = client::ask(address, request).unwrap();
+        assert_eq!((answer.status(), answer.header("x-tollgate-after")), (status, None));
     }
+    // Had one been asked twice, another would have got the answer after its own.
     assert_eq!(provider.finish().len(), 3);
 }
 
