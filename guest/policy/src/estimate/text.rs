@@ -93,20 +93,20 @@ impl Text {
     /// time is up, which takes longer than a character.
     fn add_ascii<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
         const NOT_ASCII: u64 = u64::from_le_bytes([0x80; 8]);
-        // Not in `self`, so that all stays in registers.
-        let (mut last, mut parts) = (self.last, 0_u64);
         if self.missing > 0 {
             return bytes;
         }
+        // Not in `self`, so that all stays in registers.
+        let (mut last, mut parts) = (self.last, 0_u64);
         while let Some((eight, after)) = bytes.split_first_chunk::<8>()
             && u64::from_le_bytes(*eight) & NOT_ASCII == 0
         {
             let [a, b, c, d, e, f, g, h] = *eight;
-            let first = [last.ascii(a), last.ascii(b), last.ascii(c), last.ascii(d)];
-            let second = [last.ascii(e), last.ascii(f), last.ascii(g), last.ascii(h)];
-            for cost in [first, second].as_flattened() {
-                parts = parts.wrapping_add(*cost);
-            }
+            // Written out, so that it is no loop in what is compiled for size either.
+            parts = parts.wrapping_add(last.ascii(a)).wrapping_add(last.ascii(b));
+            parts = parts.wrapping_add(last.ascii(c)).wrapping_add(last.ascii(d));
+            parts = parts.wrapping_add(last.ascii(e)).wrapping_add(last.ascii(f));
+            parts = parts.wrapping_add(last.ascii(g)).wrapping_add(last.ascii(h));
             bytes = after;
         }
         (self.last, self.parts) = (last, self.parts.saturating_add(parts));

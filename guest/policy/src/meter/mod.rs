@@ -7,6 +7,7 @@
 mod chunks;
 mod find;
 mod lines;
+mod members;
 mod scanner;
 #[cfg(test)]
 mod tests;
