@@ -6,7 +6,8 @@
 //! tools read the rows and make the keys; breakers have a table of their own here, for no process outlives them.
 //!
 //! The invariants of [`tollgate_ledger`] hold because the step is atomic: `BEGIN IMMEDIATE` lets one writer in at a
-//! time, and a step that fails is rolled back.
+//! time, and a step that fails is rolled back. What changes nothing, as a refusal, takes no turn among writers: it is
+//! answered from what one statement read.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ use tollgate_ledger::{Charge, Claim, Entry, Hold, Raise, Reservation, Settled, S
 pub use database::{Database, Row, Value};
 
 use step::Step;
+use tables::Tables;
 
 /// Cells and rows stay so long after they are over, in milliseconds: no exchange lasts longer.
 const KEPT_MS: u64 = 86_400_000;
@@ -37,14 +39,13 @@ pub struct Stepwise<D>(Mutex<Inner<D>>);
 
 struct Inner<D> {
     database: D,
-    /// Whether the tables were seen to be there.
-    is_ready: bool,
+    tables: Tables,
 }
 
 impl<D: Database> Stepwise<D> {
     /// A ledger in this database, which gets its tables with the first step if it has none.
     pub fn new(database: D) -> Self {
-        Self(Mutex::new(Inner { database, is_ready: false }))
+        Self(Mutex::new(Inner { database, tables: Tables::Unseen }))
     }
 
     /// See [`tollgate_ledger::Ledger::reserve`]. What is granted is durable.
@@ -52,7 +53,11 @@ impl<D: Database> Stepwise<D> {
     /// # Errors
     /// The database does not answer.
     pub fn reserve(&self, hold: Hold<'_>, now: u64) -> Result<Reservation, Unavailable> {
-        self.atomically(|step| step.reserve(hold, now))
+        // Who is refused keeps no writer out: what was read was all of one moment.
+        match self.with(|step| step.refusal(hold, now))? {
+            Some(refused) => Ok(refused),
+            None => self.atomically(|step| step.reserve(hold, now)),
+        }
     }
 
     /// See [`tollgate_ledger::Ledger::raise`]. What is granted is durable.
@@ -137,7 +142,7 @@ impl<D: Database> Stepwise<D> {
     /// One step: all of it happens, or nothing.
     fn atomically<T>(
         &self,
-        act: impl FnOnce(&mut Step<'_, D>) -> Result<T, Unavailable>,
+        act: impl Fn(&mut Step<'_, D>) -> Result<T, Unavailable>,
     ) -> Result<T, Unavailable> {
         self.with(|step| {
             step.run("BEGIN IMMEDIATE", &[])?;
@@ -150,18 +155,21 @@ impl<D: Database> Stepwise<D> {
         })
     }
 
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&mut Step<'_, D>) -> Result<T, Unavailable>,
-    ) -> Result<T, Unavailable> {
+    fn with<T>(&self, act: impl Fn(&mut Step<'_, D>) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
         // Nothing under the lock panics; a poisoned one would still hold a sound database.
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { database, is_ready } = &mut *inner;
+        let Inner { database, tables } = &mut *inner;
         let mut step = Step { database };
-        if !*is_ready {
-            tables::set_up(&mut step)?;
-            *is_ready = true;
+        if *tables == Tables::Unseen {
+            *tables = tables::look(&mut step)?;
         }
+        let done = act(&mut step);
+        if done.is_ok() || *tables == Tables::Complete {
+            return done;
+        }
+        // Perhaps for want of a table: a tool makes fewer. What failed did nothing.
+        tables::set_up(&mut step)?;
+        *tables = Tables::Complete;
         act(&mut step)
     }
 }

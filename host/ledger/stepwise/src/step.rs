@@ -43,6 +43,17 @@ struct Page {
     books: Books<Notes>,
     /// The cells as they were read.
     cells: BTreeMap<String, Cell>,
+    /// Whether the exchange that was asked about has its row.
+    is_closed: bool,
+}
+
+impl Page {
+    /// The cells that are not any more as they were read.
+    fn moved(&self) -> impl Iterator<Item = (&str, Cell)> {
+        self.cells.iter().filter_map(|(name, before)| {
+            self.books.cell(name).filter(|cell| cell != before).map(|cell| (&**name, cell))
+        })
+    }
 }
 
 impl<D: Database> Step<'_, D> {
@@ -55,11 +66,20 @@ impl<D: Database> Step<'_, D> {
         Ok(self.run(statement, values)?.into_iter().next())
     }
 
+    /// The answer to a reservation that is refused, for that changes nothing. None to one that is to be granted.
+    pub(crate) fn refusal(&mut self, hold: Hold<'_>, now: u64) -> Result<Option<Reservation>, Unavailable> {
+        let page = self.page_of(hold)?;
+        if page.is_closed {
+            return Ok(None);
+        }
+        let answer = page.books.reserve(hold, now);
+        let is_final = matches!(answer, Reservation::Limited { .. }) && page.moved().next().is_none();
+        Ok(is_final.then_some(answer))
+    }
+
     pub(crate) fn reserve(&mut self, hold: Hold<'_>, now: u64) -> Result<Reservation, Unavailable> {
-        let id = &hold.entry.request_id;
-        let (open, is_closed) = self.stand(id)?;
-        let page = self.page(names(hold.claims), open)?;
-        if is_closed {
+        let page = self.page_of(hold)?;
+        if page.is_closed {
             // settle once: a reservation that comes after its end takes nothing more.
             let standings = page.books.standings(hold.claims, now);
             self.write(&page)?;
@@ -154,6 +174,22 @@ impl<D: Database> Step<'_, D> {
         names: Vec<String>,
         holds: impl IntoIterator<Item = Restored>,
     ) -> Result<Page, Unavailable> {
+        self.read(names, None, holds.into_iter().collect())
+    }
+
+    /// The books with what concerns a reservation, all of one moment.
+    fn page_of(&mut self, hold: Hold<'_>) -> Result<Page, Unavailable> {
+        self.read(names(hold.claims), Some(&hold.entry.request_id), Vec::new())
+    }
+
+    /// Reads the cells of these names and, if one is asked about, how an exchange stands. One statement, for each has
+    /// its price.
+    fn read(
+        &mut self,
+        names: Vec<String>,
+        exchange: Option<&str>,
+        mut holds: Vec<Restored>,
+    ) -> Result<Page, Unavailable> {
         // Each once: they are few.
         let mut each: Vec<String> = Vec::with_capacity(names.len());
         for name in names {
@@ -162,35 +198,42 @@ impl<D: Database> Step<'_, D> {
             }
         }
         let places: Vec<String> = (1..=each.len()).map(|place| format!("?{place}")).collect();
-        // The horizon has no name. One statement, for each has its price.
-        let some = format!(
-            "SELECT name, state FROM counters WHERE name IN ({}) UNION ALL SELECT NULL, ended_ms FROM horizon",
+        let mut all = format!(
+            "SELECT name, state, NULL, NULL, 'cell' FROM counters WHERE name IN ({}) \
+             UNION ALL SELECT NULL, ended_ms, NULL, NULL, 'horizon' FROM horizon",
             places.join(", ")
         );
-        let values: Vec<Value> = each.into_iter().map(Value::from).collect();
-        let (mut cells, mut ended_ms) = (BTreeMap::new(), 0);
-        for row in self.run(&some, &values)? {
-            match row.maybe_text(0)? {
-                Some(name) => {
-                    cells.insert(name.to_owned(), row.parsed(1, |state| state.parse().ok())?);
+        let mut values: Vec<Value> = each.into_iter().map(Value::from).collect();
+        if let Some(id) = exchange {
+            values.push(id.into());
+            let id = values.len();
+            all.push_str(&format!(
+                " UNION ALL SELECT entry, until_ms, lease_ms, parts, 'hold' FROM holds WHERE request_id = ?{id} \
+                 UNION ALL SELECT NULL, NULL, NULL, NULL, 'row' FROM charges WHERE request_id = ?{id}"
+            ));
+        }
+        let (mut cells, mut ended_ms, mut is_closed) = (BTreeMap::new(), 0, false);
+        for row in self.run(&all, &values)? {
+            match row.text(4)? {
+                "cell" => {
+                    let cell = row.parsed(1, |state| state.parse().ok())?;
+                    cells.insert(row.text(0)?.to_owned(), cell);
                 }
-                None => ended_ms = row.number(1)?,
+                "horizon" => ended_ms = row.number(1)?,
+                "hold" => holds.push(restored(&row)?),
+                _ => is_closed = true,
             }
         }
         let books = Books::restore(Notes::default(), cells.clone(), holds);
         books.close_budgets(ended_ms);
-        Ok(Page { books, cells })
+        Ok(Page { books, cells, is_closed })
     }
 
     /// Writes what a step changed. A question changes a cell too, very seldom: when it believes a clock that went back.
     fn write(&mut self, page: &Page) -> Result<(), Unavailable> {
         let changes = page.books.journal().take();
         if changes.is_empty() {
-            for (name, before) in &page.cells {
-                if let Some(cell) = page.books.cell(name).filter(|cell| cell != before) {
-                    self.keep_cell(name, &cell)?;
-                }
-            }
+            page.moved().try_for_each(|(name, cell)| self.keep_cell(name, &cell))?;
         }
         self.keep(changes)
     }

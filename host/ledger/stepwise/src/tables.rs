@@ -10,6 +10,7 @@ const SCHEMA: &str = include_str!("../../sqlite/src/schema.sql");
 /// `application_id` and `user_version` of `schema.sql`.
 const APPLICATION: u64 = 1_953_459_308;
 const VERSION: u64 = 2;
+const VERSION_OF: &str = "PRAGMA user_version";
 
 /// Breakers, which a server has in its memory, and ways to find what a server has in its memory.
 const OURS: &str = "
@@ -18,7 +19,29 @@ const OURS: &str = "
     CREATE INDEX IF NOT EXISTS holds_by_lease ON holds (until_ms);
     CREATE INDEX IF NOT EXISTS counters_by_end ON counters (ends_at_ms);";
 
-/// Makes the tables if there are none. A database of something else, or of another version, is left alone.
+/// What is known of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tables {
+    /// Nothing yet.
+    Unseen,
+    /// They are of this version, but some may be missing.
+    OfThisVersion,
+    /// All are there.
+    Complete,
+}
+
+/// Looks at the version, and makes the tables if there are none. Every instance that begins has to do this before its
+/// first step, so it does not look at each table.
+pub(crate) fn look<D: Database>(step: &mut Step<'_, D>) -> Result<Tables, Unavailable> {
+    // Another instance may be making them: then that is looked at.
+    if number(step, VERSION_OF).is_ok_and(|version| version == VERSION) {
+        return Ok(Tables::OfThisVersion);
+    }
+    set_up(step)?;
+    Ok(Tables::Complete)
+}
+
+/// Makes those tables that are not there. A database of something else, or of another version, is left alone.
 pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<(), Unavailable> {
     match is_made(step) {
         Ok(true) => return Ok(()),
@@ -29,7 +52,7 @@ pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<(), Unavaila
     }
     step.run("BEGIN IMMEDIATE", &[])?;
     let made = is_made(step).and_then(|is_made| {
-        let version = number(step, "PRAGMA user_version")?;
+        let version = number(step, VERSION_OF)?;
         let schema = if version == 0 { SCHEMA } else { "" };
         let all = if is_made { Vec::new() } else { [statements(schema), statements(OURS)].concat() };
         all.iter().try_for_each(|statement| step.run(statement, &[]).map(drop))?;
@@ -41,9 +64,9 @@ pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<(), Unavaila
     made
 }
 
-/// Whether all tables are there. Every instance asks, so where they are it takes two statements.
+/// Whether all tables are there.
 fn is_made<D: Database>(step: &mut Step<'_, D>) -> Result<bool, Unavailable> {
-    let version = number(step, "PRAGMA user_version")?;
+    let version = number(step, VERSION_OF)?;
     // Nobody else has all of these.
     let ours = "SELECT count(*) FROM sqlite_schema WHERE name IN \
                 ('breakers', 'holds_by_request', 'holds_by_lease', 'counters_by_end')";

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use place::file::File;
 use place::{Place, wait};
 use tollgate_contract::all_rows;
+use tollgate_ledger::breaker::BreakerRule;
 use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome, Raise, Reservation, Rule, Settled};
 use tollgate_stepwise::{Database as _, Stepwise, Value};
 
@@ -133,4 +134,42 @@ fn a_database_of_something_else_or_of_another_version_is_left_alone() {
         let tables = file.run("SELECT name FROM sqlite_schema WHERE name <> 'other'", &[]).unwrap();
         assert!(tables.is_empty(), "{before:?}");
     }
+}
+
+#[test]
+fn who_is_refused_keeps_no_writer_out_and_is_kept_out_by_none() {
+    let place = Place::new();
+    let row = entry("first");
+    let all = claims(100);
+    let granted =
+        place.another(usize::MAX).reserve(Hold { entry: &row, claims: &all, lease_ms: 60_000 }, NOW);
+    assert!(matches!(granted, Ok(Reservation::Granted { .. })), "{granted:?}");
+
+    let mut writer = place.file();
+    writer.run("BEGIN IMMEDIATE", &[]).unwrap();
+    let (late, one) = (entry("late"), claims(1));
+    let hold = Hold { entry: &late, claims: &one, lease_ms: 60_000 };
+    let refused = place.another(usize::MAX).reserve(hold, NOW);
+    assert!(matches!(refused, Ok(Reservation::Limited { claim: 0, .. })), "{refused:?}");
+    // What would take something waits for its turn.
+    let mut brief = place.file();
+    brief.run("PRAGMA busy_timeout = 10", &[]).unwrap();
+    let waits = Stepwise::new(brief).reserve(Hold { claims: &claims(0), ..hold }, NOW);
+    assert!(waits.is_err_and(|cause| cause.to_string().contains("locked")));
+    writer.run("ROLLBACK", &[]).unwrap();
+}
+
+#[test]
+fn a_database_that_a_tool_made_gets_the_tables_it_lacks_when_one_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("books.db");
+    drop(tollgate_sqlite::Records::open(&path).unwrap());
+    let ledger = || Stepwise::new(File::open(&path).unwrap());
+    let row = entry("one");
+    let some = claims(10);
+    let granted = ledger().reserve(Hold { entry: &row, claims: &some, lease_ms: 60_000 }, NOW);
+    assert!(matches!(granted, Ok(Reservation::Granted { .. })), "{granted:?}");
+    let rule = BreakerRule { failures: 1, open_ms: 1_000, probe_ms: 1_000 };
+    assert!(ledger().ask("upstream", rule, NOW).is_ok());
+    assert_eq!(ledger().settle(&row, Charge::Amounts(&[1, 1]), NOW).unwrap(), Settled::Done);
 }
