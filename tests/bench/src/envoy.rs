@@ -59,14 +59,7 @@ async fn throughput(subjects: &Subjects, effort: Effort, report: &mut Report) ->
         let at = async |address: &str| {
             load::run(&envoy.process, address, &request, CONNECTIONS, effort.window_ms).await
         };
-        let (bare, door);
-        if round % 2 == 0 {
-            bare = at(&envoy.bare).await?;
-            door = at(&envoy.door).await?;
-        } else {
-            door = at(&envoy.door).await?;
-            bare = at(&envoy.bare).await?;
-        }
+        let (bare, door) = load::in_turn(round, at(&envoy.bare), at(&envoy.door)).await?;
         println!(
             "Envoy, round {}: without {:.0} requests/s, {:.0} µs of processor time each; with the plugin {:.0}, {:.0} µs",
             round + 1,

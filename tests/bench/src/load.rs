@@ -67,6 +67,20 @@ pub async fn run(
     })
 }
 
+/// Awaits two loads, one right after the other, the second one first in every other round: a machine that slows down slows
+/// both.
+pub async fn in_turn(
+    round: usize,
+    first: impl Future<Output = Result<Load>>,
+    second: impl Future<Output = Result<Load>>,
+) -> Result<(Load, Load)> {
+    if round.is_multiple_of(2) {
+        return Ok((first.await?, second.await?));
+    }
+    let second = second.await?;
+    Ok((first.await?, second))
+}
+
 /// Latencies in nanoseconds, of the answers that came while counting.
 async fn one_connection(
     mut connection: Connection,

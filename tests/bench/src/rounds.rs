@@ -42,7 +42,7 @@ pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -
 
     let mut rounds = Vec::new();
     for number in 0..effort.rounds {
-        let at = |connections| pair(&bare, &tollgate, number % 2 == 0, connections, effort);
+        let at = |connections| pair(&bare, &tollgate, number, connections, effort);
         let direct =
             load::run(&subjects.mock, &subjects.mock_address, &direct_request, 1, effort.window_ms).await?;
         rounds.push(Round { direct, at_1: at(1).await?, at_32: at(32).await?, at_64: at(64).await? });
@@ -85,11 +85,11 @@ pub async fn measure(subjects: &Subjects, effort: Effort, report: &mut Report) -
     Ok(())
 }
 
-/// Loads both, one right after the other.
+/// Loads both in turn.
 async fn pair(
     bare: &Subject,
     tollgate: &Subject,
-    bare_first: bool,
+    round: usize,
     connections: usize,
     effort: Effort,
 ) -> Result<Pair> {
@@ -97,12 +97,8 @@ async fn pair(
         let Server { process, address, .. } = &subject.server;
         load::run(process, address, &subject.request, connections, effort.window_ms).await
     };
-    Ok(if bare_first {
-        Pair { bare: load(bare).await?, tollgate: load(tollgate).await? }
-    } else {
-        let tollgate = load(tollgate).await?;
-        Pair { bare: load(bare).await?, tollgate }
-    })
+    let (bare, tollgate) = load::in_turn(round, load(bare), load(tollgate)).await?;
+    Ok(Pair { bare, tollgate })
 }
 
 fn print<'l>(name: &str, connections: usize, loads: impl Iterator<Item = &'l Load> + Clone) {

@@ -181,7 +181,7 @@ fn number(refusal: &Refusal) -> usize {
 }
 
 /// Those of a shell alone, which no exchange of a vector can bring about: `tests/tests/bad_input.rs` and
-/// `tests/tests/hostile.rs` do.
+/// `tests/tests/gateway/hostile.rs` do.
 fn is_of_a_shell_alone(refusal: &Refusal) -> bool {
     matches!(
         refusal,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::UNIX_EPOCH;
 
@@ -20,13 +20,12 @@ use tollgate_ledger::Outcome;
 use tollgate_tests::client;
 use tollgate_tests::crowd::{self, COST};
 use tollgate_tests::programs::{RedisServer, Serving, folder, tollgate, until};
-use tollgate_tests::spin::platform::{Engine, World};
+use tollgate_tests::spin::platform::World;
 use tollgate_tests::spin::server::{Instances, Server};
 use tollgate_tests::vector::Request;
 use tollgate_tests::wire::Message;
 
-/// Compiled once for all tests.
-static GATEWAY: LazyLock<Engine> = LazyLock::new(|| Engine::gateway().unwrap());
+use crate::GATEWAY;
 
 /// A busy machine is no outage.
 const TABLES: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n[ledger]\nstore = \"redis\"\nurl = { env = \"REDIS_URL\" }\n\

@@ -22,8 +22,9 @@ use tollgate_tests::spin::platform::{Engine, World};
 use tollgate_tests::spin::server::{Instances, Server};
 use tollgate_tests::vector::Request;
 
+use crate::GATEWAY;
+
 /// Compiled once for all tests.
-static GATEWAY: LazyLock<Engine> = LazyLock::new(|| Engine::gateway().unwrap());
 static PROVIDER: LazyLock<Engine> = LazyLock::new(|| Engine::provider().unwrap());
 
 /// Some time in November 2026.

@@ -14,7 +14,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tollgate_tests::programs::{folder, tollgate};
 
-const LITELLM: &str = include_str!("../prices/litellm.json");
+const LITELLM: &str = include_str!("../../prices/litellm.json");
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = tollgate(folder).args(arguments).output().unwrap();

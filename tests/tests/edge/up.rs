@@ -30,7 +30,7 @@ fn spin_up_alone_answers_with_a_stream() {
     let spin = std::env::var("SPIN").unwrap_or_else(|_| "spin".to_owned());
     if Command::new(&spin).arg("--version").stdout(Stdio::null()).status().is_err() {
         // Written past the test runner, which hides what a test that passes prints.
-        writeln!(std::io::stderr(), "NOT RUN: spin_up needs a `spin` on the PATH, or its path in SPIN")
+        writeln!(std::io::stderr(), "NOT RUN: `spin up` needs a `spin` on the PATH, or its path in SPIN")
             .unwrap();
         return;
     }
