@@ -38,9 +38,15 @@ impl<J: Journal> Books<J> {
         Self::on(Shelf::new(), Holds::new(), journal)
     }
 
-    /// Empty books for a few cells and holds: they are quickly made.
-    pub(crate) fn small(journal: J) -> Self {
-        Self::on(Shelf::with_tables(1), Holds::with_tables(1), journal)
+    /// Books with a few cells and holds, for one operation: they are quickly made. The journal is told nothing.
+    pub fn small(
+        journal: J,
+        cells: impl IntoIterator<Item = (String, Cell)>,
+        holds: impl IntoIterator<Item = Restored>,
+    ) -> Self {
+        let books = Self::on(Shelf::with_tables(1), Holds::with_tables(1), journal);
+        books.fill(cells, holds);
+        books
     }
 
     fn on(cells: Shelf<Cell>, holds: Holds, journal: J) -> Self {
@@ -59,7 +65,7 @@ impl<J: Journal> Books<J> {
     }
 
     /// Puts cells and open holds into books that have none of these names. The journal is told nothing.
-    pub(crate) fn fill(
+    fn fill(
         &self,
         cells: impl IntoIterator<Item = (String, Cell)>,
         holds: impl IntoIterator<Item = Restored>,

@@ -151,9 +151,8 @@ fn turn<T>(
     for kept in head.cells.iter().filter(|kept| is_wanted(kept.name)) {
         cells.push((kept.name.to_owned(), counted(kept.cell)?));
     }
-    let books = Books::small(Notes::default());
+    let books = Books::small(Notes::default(), cells, holds);
     books.close_budgets(head.horizon_ms);
-    books.fill(cells, holds);
     let answer = operation(&books);
     let noted = std::mem::take(&mut *locked(&books.journal().0));
     let sheet = if noted.is_empty() { None } else { Some(written(head, records, &found, &noted)?) };

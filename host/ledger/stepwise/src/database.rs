@@ -2,7 +2,8 @@
 
 use tollgate_ledger::Unavailable;
 
-/// An SQLite database that is asked one statement at a time, always on the same connection.
+/// An SQLite database that is asked one statement at a time, always on the same connection. A statement sees everything
+/// that was committed before it began: a replica that lags behind would refuse what was given back meanwhile.
 pub trait Database: Send + 'static {
     /// Runs one statement to its end. Its parameters are `?1`, `?2` and so on.
     ///
@@ -63,7 +64,7 @@ impl Row {
     }
 }
 
-fn unreadable() -> Unavailable {
+pub(crate) fn unreadable() -> Unavailable {
     Unavailable::new("a row of the ledger cannot be read")
 }
 

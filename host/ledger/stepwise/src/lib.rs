@@ -6,8 +6,8 @@
 //! tools read the rows and make the keys; breakers have a table of their own here, for no process outlives them.
 //!
 //! The invariants of [`tollgate_ledger`] hold because the step is atomic: `BEGIN IMMEDIATE` lets one writer in at a
-//! time, and a step that fails is rolled back. What changes nothing, as a refusal, takes no turn among writers: it is
-//! answered from what one statement read.
+//! time, and a step that fails is rolled back. A reservation that is refused changes nothing and takes no turn among
+//! writers: it is answered from what one statement read.
 
 #![forbid(unsafe_code)]
 
@@ -167,9 +167,9 @@ impl<D: Database> Stepwise<D> {
         if done.is_ok() || *tables == Tables::Complete {
             return done;
         }
-        // Perhaps for want of a table: a tool makes fewer. What failed did nothing.
-        tables::set_up(&mut step)?;
+        // Perhaps for want of a table: a tool makes fewer. Any other failure is not for us to repeat.
+        let made = tables::set_up(&mut step)?;
         *tables = Tables::Complete;
-        act(&mut step)
+        if made { act(&mut step) } else { done }
     }
 }

@@ -8,7 +8,7 @@ use tollgate_ledger::{
     Books, Charge, Claim, Entry, Hold, Part, Raise, Reservation, Restored, Settled, Standing, Unavailable,
 };
 
-use crate::database::{Database, Row, Value};
+use crate::database::{Database, Row, Value, unreadable};
 use crate::notes::{Change, HoldChange, Notes};
 use crate::row;
 
@@ -221,10 +221,11 @@ impl<D: Database> Step<'_, D> {
                 }
                 "horizon" => ended_ms = row.number(1)?,
                 "hold" => holds.push(restored(&row)?),
-                _ => is_closed = true,
+                "row" => is_closed = true,
+                _ => return Err(unreadable()),
             }
         }
-        let books = Books::restore(Notes::default(), cells.clone(), holds);
+        let books = Books::small(Notes::default(), cells.clone(), holds);
         books.close_budgets(ended_ms);
         Ok(Page { books, cells, is_closed })
     }

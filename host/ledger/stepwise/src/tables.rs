@@ -41,10 +41,11 @@ pub(crate) fn look<D: Database>(step: &mut Step<'_, D>) -> Result<Tables, Unavai
     Ok(Tables::Complete)
 }
 
-/// Makes those tables that are not there. A database of something else, or of another version, is left alone.
-pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<(), Unavailable> {
+/// Makes those tables that are not there, and says whether there were any. A database of something else, or of another
+/// version, is left alone.
+pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<bool, Unavailable> {
     match is_made(step) {
-        Ok(true) => return Ok(()),
+        Ok(true) => return Ok(false),
         // Readers then never wait for writers. Where the platform has it otherwise, it is only slower.
         Ok(false) => drop(step.run("PRAGMA journal_mode = WAL", &[])),
         // Another instance may be making them between two statements: it is asked again where nobody is.
@@ -56,7 +57,7 @@ pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<(), Unavaila
         let schema = if version == 0 { SCHEMA } else { "" };
         let all = if is_made { Vec::new() } else { [statements(schema), statements(OURS)].concat() };
         all.iter().try_for_each(|statement| step.run(statement, &[]).map(drop))?;
-        step.run("COMMIT", &[]).map(drop)
+        step.run("COMMIT", &[]).map(|_| !is_made)
     });
     if made.is_err() {
         let _ = step.run("ROLLBACK", &[]);

@@ -161,15 +161,48 @@ fn who_is_refused_keeps_no_writer_out_and_is_kept_out_by_none() {
 
 #[test]
 fn a_database_that_a_tool_made_gets_the_tables_it_lacks_when_one_is_needed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("books.db");
-    drop(tollgate_sqlite::Records::open(&path).unwrap());
-    let ledger = || Stepwise::new(File::open(&path).unwrap());
-    let row = entry("one");
-    let some = claims(10);
-    let granted = ledger().reserve(Hold { entry: &row, claims: &some, lease_ms: 60_000 }, NOW);
+    type Needs = fn(&Stepwise<File>);
+    let needs: [Needs; 2] = [
+        |ledger| {
+            let (row, some) = (entry("one"), claims(10));
+            let granted = ledger.reserve(Hold { entry: &row, claims: &some, lease_ms: 60_000 }, NOW);
+            assert!(matches!(granted, Ok(Reservation::Granted { .. })), "{granted:?}");
+            assert_eq!(ledger.settle(&row, Charge::Amounts(&[1, 1]), NOW).unwrap(), Settled::Done);
+        },
+        |ledger| {
+            let rule = BreakerRule { failures: 1, open_ms: 1_000, probe_ms: 1_000 };
+            assert!(ledger.ask("upstream", rule, NOW).is_ok());
+        },
+    ];
+    for needs in needs {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("books.db");
+        drop(tollgate_sqlite::Records::open(&path).unwrap());
+        let ours = || {
+            let all = "SELECT count(*) FROM sqlite_schema WHERE name IN \
+                       ('breakers', 'holds_by_request', 'holds_by_lease', 'counters_by_end')";
+            File::open(&path).unwrap().run(all, &[]).unwrap().remove(0).0.remove(0)
+        };
+        assert_eq!(ours(), Value::Integer(0));
+        needs(&Stepwise::new(File::open(&path).unwrap()));
+        assert_eq!(ours(), Value::Integer(4));
+    }
+}
+
+#[test]
+fn a_budget_whose_counter_was_dropped_does_not_begin_anew_when_the_clock_goes_back() {
+    let place = Place::new();
+    let (row, all, done) = (entry("first"), claims(100), entry("first"));
+    let ledger = place.another(usize::MAX);
+    let granted = ledger.reserve(Hold { entry: &row, claims: &all, lease_ms: 60_000 }, NOW);
     assert!(matches!(granted, Ok(Reservation::Granted { .. })), "{granted:?}");
-    let rule = BreakerRule { failures: 1, open_ms: 1_000, probe_ms: 1_000 };
-    assert!(ledger().ask("upstream", rule, NOW).is_ok());
-    assert_eq!(ledger().settle(&row, Charge::Amounts(&[1, 1]), NOW).unwrap(), Settled::Done);
+    assert_eq!(ledger.settle(&done, Charge::Amounts(&[100, 100]), NOW).unwrap(), Settled::Done);
+    // A day after its end its counter is gone.
+    ledger.expire(NOW + 3 * 86_400_000).unwrap();
+    let counters = place.file().run("SELECT count(*) FROM counters", &[]).unwrap();
+    assert_eq!(counters[0].0[0], Value::Integer(0));
+
+    let (late, one) = (entry("late"), claims(1));
+    let refused = ledger.reserve(Hold { entry: &late, claims: &one, lease_ms: 60_000 }, NOW);
+    assert!(matches!(refused, Ok(Reservation::Limited { claim: 0, .. })), "{refused:?}");
 }

@@ -37,8 +37,8 @@ impl Place {
         Self { ledger, records, folder }
     }
 
-    /// The same books on a connection of another process, which ends before its statement `last`: that one fails, and
-    /// all that follow.
+    /// The same books on a connection of another process, which ends with its `last` statement: that one fails, and
+    /// the next is on a new connection.
     #[allow(dead_code, reason = "not every file of tests has other processes")]
     pub fn another(&self, last: usize) -> Stepwise<Mortal> {
         let path = self.folder.path().join("books.db");
@@ -63,6 +63,7 @@ impl Database for Mortal {
     fn run(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Row>, String> {
         if self.left == 0 {
             self.file = None;
+            self.left = usize::MAX;
             return Err("the process is gone".into());
         }
         self.left -= 1;
