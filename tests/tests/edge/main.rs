@@ -1,7 +1,11 @@
 //! The shell for edge platforms: as Spin's application, with its Redis, by `spin up`, and as the component that needs
 //! nothing but WASI.
-
-#![allow(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
 
 mod application;
 mod portable;

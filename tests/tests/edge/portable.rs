@@ -1,11 +1,5 @@
 //! The shell that needs nothing but WASI, its books with a Tollgate server: one budget for both, and none where the
 //! server cannot be asked.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::fs;
 use std::net::SocketAddr;

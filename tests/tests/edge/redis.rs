@@ -1,11 +1,5 @@
 //! The component for Spin on a Redis that it shares with a server: one budget for both, the keys that the server's tools
 //! make, and nothing granted while Redis cannot be asked.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::BTreeMap;
 use std::fs;

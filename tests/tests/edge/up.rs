@@ -1,5 +1,4 @@
 //! The application under the real Spin, where there is one: in the variable `SPIN`, or on the `PATH`.
-#![allow(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};

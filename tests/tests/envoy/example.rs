@@ -1,8 +1,6 @@
 //! `examples/envoy/envoy.yaml` in the real Envoy: as it is, but for where this build of the module is, and for a provider on the
 //! loopback.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -2,12 +2,6 @@
 //! the server is away.
 //!
 //! Invariants: never over-admit, no phantom refusal, settle once, conservation.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,8 +1,6 @@
 //! The plugin in a real Envoy, beyond single exchanges: several workers on one ledger, leases, and what passes when it
 //! fails.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,13 +1,6 @@
 //! A hostile policy against a live host: it loops, grabs memory, traps, answers gigabytes or nonsense, reaches for
 //! clocks and files. The exchange concerned gets a 500 with its request id (or a cut, once its answer has begun), its
 //! hold is settled, and its neighbours, served by the same process at the same moment, notice nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};

@@ -1,12 +1,5 @@
 //! Many at once, and the slow: limits hold under concurrency, clients that leave leave nothing behind, and a client
 //! that does not read slows its upstream instead of filling the server's memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -1,12 +1,5 @@
 //! What a server learns of its upstreams over many exchanges: breakers, the retry budget, latencies. Waits are not
 //! waited and the clock is moved by hand.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,12 +1,5 @@
 //! A clock that jumps by a month, forward and back, under a running server and between two: books stay true, and no
 //! budget is spent twice.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::HashSet;
 use std::fs;

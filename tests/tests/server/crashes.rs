@@ -1,11 +1,5 @@
 //! Killed in the middle of its work: a server with five hundred streams open, and Redis under load. Nothing is lost,
 //! nothing is charged twice.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::HashSet;
 use std::fs;

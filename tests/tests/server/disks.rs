@@ -1,10 +1,4 @@
 //! A disk that takes no more, and a place where nothing can be written: nothing is served that is not in the books.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::HashMap;
 use std::fs;

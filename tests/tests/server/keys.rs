@@ -1,11 +1,5 @@
 //! Keys made and changed while servers run: two on one Redis, and one on a file. Every server goes by a change within
 //! five seconds, and what the books say is the same wherever it is read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::cell::Cell;
 use std::fs;

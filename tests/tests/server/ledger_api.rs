@@ -1,11 +1,5 @@
 //! The ledger that a server keeps for other shells, over its own listener: one budget for all of them, a credential of
 //! its own, and nothing said to those who have none.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::fs;
 use std::io::Write as _;

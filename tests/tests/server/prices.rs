@@ -1,11 +1,4 @@
 //! `tollgate prices`, and the price list of a configuration, as an operator uses them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::fs;
 use std::path::Path;

@@ -1,11 +1,4 @@
 //! The `tollgate` program as an operator meets it: a bad configuration, a missing credential, a reload, a drain.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

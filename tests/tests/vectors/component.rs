@@ -1,12 +1,5 @@
 //! What the component is by its type: exactly the exports of `wit/policy.wit`, and no import through which it
 //! could learn the time, a random number, or anything of the outside.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -2,12 +2,6 @@
 //!
 //! Total: whatever `check` accepts never traps. Monotone: raising a limit never refuses more. The seed is fixed; a
 //! failure shows the configuration.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
