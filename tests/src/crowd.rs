@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +14,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
+use tollgate_ledger::{Entry, Outcome};
+
+use crate::client;
+use crate::programs::{Serving, until};
+use crate::vector::Request;
 
 /// Nano-units of JPY that one request holds and costs.
 pub const COST: u64 = 100_000;
@@ -89,6 +95,39 @@ async fn serve(mut line: Line) {
             return;
         }
     }
+}
+
+/// Sends a key's request so many times at once, to a server and to those who share its books in turn: exactly those that
+/// its budget is for are admitted, and each is charged once.
+///
+/// Invariants: never over-admit, no phantom refusal, settle once, conservation.
+pub fn exactly_the_budget_is_admitted(
+    serving: &Serving,
+    others: [SocketAddr; 2],
+    (key, request): (&str, &Request),
+    (requests, admitted): (usize, u64),
+) {
+    let [one, other] = others;
+    let places = [serving.address, one, other];
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let ask = |place: SocketAddr| {
+            let answer = client::ask(place, request).unwrap();
+            assert!(!answer.cut, "{}", answer.text());
+            answer.status()
+        };
+        let asked: Vec<_> =
+            places.into_iter().cycle().take(requests).map(|place| scope.spawn(move || ask(place))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let count = |status| statuses.iter().filter(|&&found| found == status).count();
+    assert_eq!((count(200), count(429)), (admitted as usize, requests - admitted as usize), "{statuses:?}");
+    let rows = until("a completed row for each", || {
+        let rows = serving.rows();
+        let is_completed = |row: &Entry| row.outcome == Outcome::Completed;
+        (rows.len() == admitted as usize && rows.iter().all(is_completed)).then_some(rows)
+    });
+    assert!(rows.iter().all(|row| row.charge == COST && row.status == 200));
+    assert_eq!(serving.spent(key), admitted * COST);
 }
 
 /// What a client got.

@@ -4,14 +4,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
-use std::thread;
 use std::time::UNIX_EPOCH;
 
 use tokio::runtime::Runtime;
-use tollgate_ledger::Outcome;
 use tollgate_tests::client;
-use tollgate_tests::crowd::{self, COST};
-use tollgate_tests::programs::{Serving, folder, tollgate, until};
+use tollgate_tests::crowd;
+use tollgate_tests::programs::{Serving, folder, tollgate};
 use tollgate_tests::provider::Provider;
 use tollgate_tests::spin::platform::{Engine, World};
 use tollgate_tests::spin::server::{Instances, Server};
@@ -93,25 +91,9 @@ fn of_many_at_once_exactly_the_budget_is_admitted_by_a_server_and_shells_togethe
     let serving = server(place.path(), &config);
     let fresh = shell(&runtime, &config, serving.shells.unwrap(), Instances::Fresh);
     let shared = shell(&runtime, &config, serving.shells.unwrap(), Instances::Shared);
-    let places = [serving.address, fresh.0.address, shared.0.address];
-    let statuses: Vec<u16> = thread::scope(|scope| {
-        let asked: Vec<_> = (0..REQUESTS)
-            .map(|number| {
-                let place = places[number % places.len()];
-                scope.spawn(move || client::ask(place, &chat("alice", false)).unwrap().status())
-            })
-            .collect();
-        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
-    });
-    let count = |status| statuses.iter().filter(|&&found| found == status).count();
-    assert_eq!((count(200), count(429)), (ADMITTED as usize, REQUESTS - ADMITTED as usize), "{statuses:?}");
-    let rows = until("a row for each", || {
-        let rows = serving.rows();
-        (rows.len() == ADMITTED as usize && rows.iter().all(|row| row.outcome == Outcome::Completed))
-            .then_some(rows)
-    });
-    assert!(rows.iter().all(|row| row.charge == COST));
-    assert_eq!(serving.spent("alice"), ADMITTED * COST);
+    let others = [fresh.0.address, shared.0.address];
+    let asked = ("alice", &chat("alice", false));
+    crowd::exactly_the_budget_is_admitted(&serving, others, asked, (REQUESTS, ADMITTED));
     fresh.0.stop(&runtime);
     shared.0.stop(&runtime);
     serving.stop();

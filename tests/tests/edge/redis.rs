@@ -6,14 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::thread;
 use std::time::UNIX_EPOCH;
 
 use tokio::runtime::Runtime;
-use tollgate_ledger::Outcome;
 use tollgate_tests::client;
-use tollgate_tests::crowd::{self, COST};
-use tollgate_tests::programs::{RedisServer, Serving, folder, tollgate, until};
+use tollgate_tests::crowd;
+use tollgate_tests::programs::{RedisServer, Serving, folder, tollgate};
 use tollgate_tests::spin::platform::World;
 use tollgate_tests::spin::server::{Instances, Server};
 use tollgate_tests::vector::Request;
@@ -85,26 +83,9 @@ fn of_many_at_once_exactly_the_budget_is_admitted_by_a_server_and_the_edge_toget
     const ADMITTED: u64 = 71;
     let (site, serving) = Site::start(&[("alice", format!("budget = \"{}\"", crowd::budget(ADMITTED)))]);
     let edges = [site.edge(Instances::Fresh), site.edge(Instances::Shared)];
-    let places = [serving.address, edges[0].address, edges[1].address];
-    let request = chat(&crowd::secret("alice"));
-    let statuses: Vec<u16> = thread::scope(|scope| {
-        let asked: Vec<_> = (0..REQUESTS)
-            .map(|number| {
-                let (place, request) = (places[number % places.len()], &request);
-                scope.spawn(move || client::ask(place, request).unwrap().status())
-            })
-            .collect();
-        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
-    });
-    let count = |status| statuses.iter().filter(|&&found| found == status).count();
-    assert_eq!((count(200), count(429)), (ADMITTED as usize, REQUESTS - ADMITTED as usize), "{statuses:?}");
-    let rows = until("a row for each", || {
-        let rows = serving.rows();
-        let is_closed = |row: &tollgate_ledger::Entry| row.outcome == Outcome::Completed;
-        (rows.len() == ADMITTED as usize && rows.iter().all(is_closed)).then_some(rows)
-    });
-    assert!(rows.iter().all(|row| row.charge == COST));
-    assert_eq!(serving.spent("alice"), ADMITTED * COST);
+    let others = [edges[0].address, edges[1].address];
+    let asked = ("alice", &chat(&crowd::secret("alice")));
+    crowd::exactly_the_budget_is_admitted(&serving, others, asked, (REQUESTS, ADMITTED));
     edges.into_iter().for_each(|edge| edge.stop(&site.runtime));
     serving.stop();
 }

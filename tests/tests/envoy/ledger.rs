@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Mutex;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -17,85 +17,10 @@ use tollgate_tests::client;
 use tollgate_tests::crowd::{self, COST};
 use tollgate_tests::envoy::{Begun, LEDGER, Process, Stage, TOKEN, TOKEN_VARIABLE};
 use tollgate_tests::programs::{Serving, folder, tollgate, until};
-use tollgate_tests::provider::wait_until_read;
 use tollgate_tests::vector::Request;
 use tollgate_tests::wire::Wire;
 
-/// A provider that answers every request with what was held for it, and remembers whom.
-struct Provider {
-    address: SocketAddr,
-    state: Arc<(Mutex<State>, Condvar)>,
-}
-
-#[derive(Default)]
-struct State {
-    /// The ids of the exchanges that came.
-    served: Vec<String>,
-    /// Nobody is answered until this is false.
-    waits: bool,
-}
-
-impl Provider {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::<(Mutex<State>, Condvar)>::default();
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || answer_all(Wire::new(stream), &shared));
-            }
-        });
-        Self { address, state }
-    }
-
-    fn served(&self) -> Vec<String> {
-        self.state.0.lock().unwrap().served.clone()
-    }
-
-    fn wait(&self, waits: bool) {
-        self.state.0.lock().unwrap().waits = waits;
-        self.state.1.notify_all();
-    }
-}
-
-fn answer_all(mut wire: Wire, (state, changed): &(Mutex<State>, Condvar)) {
-    const PLAIN: &str = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":10}}"#;
-    while let Some(request) = wire.request() {
-        let id = request.header("x-request-id").unwrap_or_default().to_owned();
-        state.lock().unwrap().served.push(id);
-        changed.notify_all();
-        drop(changed.wait_while(state.lock().unwrap(), |state| state.waits).unwrap());
-        let answer = if request.text().contains("\"stream\":true") {
-            if stream(&mut wire).is_err() {
-                return;
-            }
-            "0\r\n\r\n".to_owned()
-        } else {
-            let length = PLAIN.len();
-            format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{PLAIN}"
-            )
-        };
-        if wire.stream().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-/// Events one by one, each once the one before was read.
-fn stream(wire: &mut Wire) -> std::io::Result<()> {
-    const HEAD: &str =
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-    const DELTA: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"and so on \"}}]}\n\n";
-    wire.stream().write_all(HEAD.as_bytes())?;
-    for text in [DELTA; 40].into_iter().chain(["data: [DONE]\n\n"]) {
-        wire.stream().write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes())?;
-        wait_until_read(wire.stream());
-    }
-    Ok(())
-}
+use crate::provider::Provider;
 
 /// A server on a file, which other shells find always at the same address.
 struct Host {
@@ -181,26 +106,9 @@ fn two_envoys_and_a_server_admit_exactly_the_budget_of_many_at_once() {
     let config = crowd::config(provider.address, &keys, &remote("timeout = \"20s\""));
     let (one, first) = envoy(&config, &provider, host.shells);
     let (other, second) = envoy(&config, &provider, host.shells);
-    let places = [serving.address, first, second];
-    let statuses: Vec<u16> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..REQUESTS)
-            .map(|number| {
-                let place = places[number % places.len()];
-                scope.spawn(move || status(place, &plain("alice")))
-            })
-            .collect();
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
-    });
-    let count = |status| statuses.iter().filter(|&&found| found == status).count();
-    assert_eq!((count(200), count(429)), (ADMITTED as usize, REQUESTS - ADMITTED as usize), "{statuses:?}");
+    let asked = ("alice", &plain("alice"));
+    crowd::exactly_the_budget_is_admitted(&serving, [first, second], asked, (REQUESTS, ADMITTED));
     assert_eq!(provider.served().len(), ADMITTED as usize, "who is refused reaches no upstream");
-    let rows = until("a completed row for each", || {
-        let rows = serving.rows();
-        (rows.len() == ADMITTED as usize && rows.iter().all(|row| row.outcome == Outcome::Completed))
-            .then_some(rows)
-    });
-    assert!(rows.iter().all(|row| row.charge == COST && row.status == 200));
-    assert_eq!(serving.spent("alice"), ADMITTED * COST);
     drop((one, other));
     serving.stop();
 }

@@ -9,3 +9,4 @@
 mod example;
 mod ledger;
 mod plugin;
+mod provider;

@@ -41,8 +41,8 @@ pub(crate) fn look<D: Database>(step: &mut Step<'_, D>) -> Result<Tables, Unavai
     Ok(Tables::Complete)
 }
 
-/// Makes those tables that are not there, and says whether there were any. A database of something else, or of another
-/// version, is left alone.
+/// Makes those tables that are not there, and says whether there were any, whoever has made them then. A database of
+/// something else, or of another version, is left alone.
 pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<bool, Unavailable> {
     match is_made(step) {
         Ok(true) => return Ok(false),
@@ -57,7 +57,7 @@ pub(crate) fn set_up<D: Database>(step: &mut Step<'_, D>) -> Result<bool, Unavai
         let schema = if version == 0 { SCHEMA } else { "" };
         let all = if is_made { Vec::new() } else { [statements(schema), statements(OURS)].concat() };
         all.iter().try_for_each(|statement| step.run(statement, &[]).map(drop))?;
-        step.run("COMMIT", &[]).map(|_| !is_made)
+        step.run("COMMIT", &[]).map(|_| true)
     });
     if made.is_err() {
         let _ = step.run("ROLLBACK", &[]);
