@@ -164,7 +164,6 @@ impl Exchange {
             .map_err(|what| Stop::Failure(Failure::Malformed(what)))?;
         let identity = self.generation.policy.call(|policy| {
             policy.identify(wit::Head {
-                request_id: &self.id,
                 method: head.method.as_str(),
                 path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
                 headers: &headers,

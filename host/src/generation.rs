@@ -1,9 +1,9 @@
 //! One loaded configuration: checked as a whole, then in force until another takes its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderName;
 use tollgate_document::Problem;
@@ -64,6 +64,7 @@ pub(crate) struct Generation {
     pub forward_headers: Vec<HeaderName>,
     pub answer_headers: Vec<HeaderName>,
     pub relay_headers: Vec<HeaderName>,
+    pub own_headers: Vec<HeaderName>,
 }
 
 impl Generation {
@@ -141,6 +142,7 @@ impl Generation {
             forward_headers: names_of(&headers.forward)?,
             answer_headers: names_of(&headers.answer)?,
             relay_headers: names_of(&headers.relay)?,
+            own_headers: names_of(&headers.own)?.into_iter().map(lasting).collect(),
             policy,
         };
         Ok((generation, secrets))
@@ -180,5 +182,16 @@ fn unread(file: &Path, cause: &std::io::Error) -> Problem {
 fn names_of(names: &[String]) -> Result<Vec<HeaderName>, NotLoaded> {
     let read = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()));
     read.collect::<Result<_, _>>()
-        .map_err(|_| NotLoaded::Policy("it asks for a header whose name is not a name".into()))
+        .map_err(|_| NotLoaded::Policy("it names a header that cannot be one".into()))
+}
+
+/// The same name, as one that costs nothing to repeat: else all threads would count at one place how often it is used in
+/// answers. It is there as long as the process. Names are few, and a policy that is loaded again says the same.
+fn lasting(name: HeaderName) -> HeaderName {
+    static NAMES: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = names.get(name.as_str()).copied();
+    let text = known.unwrap_or_else(|| String::leak(name.as_str().to_owned()));
+    names.insert(text);
+    HeaderName::from_static(text)
 }

@@ -175,8 +175,7 @@ impl Asker {
     /// The estimate and the bound of the tokens of an input.
     fn input(&self, text: &Value) -> (u64, u64) {
         let headers = vec![Header { name: "authorization".to_owned(), value: "Bearer bob".to_owned() }];
-        let request_id = "r-1".to_owned();
-        let head = Head { request_id, method: "POST".to_owned(), path: "/v1/embeddings".to_owned(), headers };
+        let head = Head { method: "POST".to_owned(), path: "/v1/embeddings".to_owned(), headers };
         let Identity::Caller(caller) = self.0.identify(&head) else { panic!("a stranger") };
         let body = json!({ "model": "m", "input": text }).to_string();
         match self.0.admit(&caller.ticket, None, body.as_bytes(), &Surroundings::default()).unwrap() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tollgate::policy::{Component, Engine, Instance, Policy as Warm, Refused, wit};
 use tollgate_policy::message::{
     Admission, Admitted, Attempt, Breaker, Claim, Edit, Ending, Failure, Fault, Fed, Head, Header, Health,
-    Holding, Identified, Identity, Judgement, Limited, Outcome, Output, Piece, Price, Principal, Problem,
-    Reply, Rule, Settings, Settlement, Surroundings, Target, Usage, Verdict,
+    Holding, Identified, Identity, Judgement, Limited, Outcome, Output, Own, OwnHeader, Piece, Price,
+    Principal, Problem, Reply, Rule, Settings, Settlement, Surroundings, Target, Usage, Verdict,
 };
 
 use crate::policy::{Headers, Limits, Load, Loaded, Policy, Trap};
@@ -46,9 +46,11 @@ impl Load for Components {
                     answer: names.answer.clone(),
                     relay: names.relay.clone(),
                 };
+                assert_eq!(names.own, Own::NAMES, "the names of the policy's own headers");
                 let wants_latencies = warm.wants_latencies();
                 let notes = warm.notes().to_vec();
-                let policy = Box::new(Called { warm: Arc::new(warm), fresh: self.fresh });
+                let policy =
+                    Box::new(Called { warm: Arc::new(warm), fresh: self.fresh, names: headers.clone() });
                 Ok(Loaded { policy, headers, wants_latencies, notes })
             }
             Err(Refused::Problems(problems)) => Err(problems),
@@ -60,6 +62,7 @@ impl Load for Components {
 struct Called {
     warm: Arc<Warm>,
     fresh: bool,
+    names: Headers,
 }
 
 impl Called {
@@ -71,13 +74,8 @@ impl Called {
 
 impl Policy for Called {
     fn identify(&mut self, head: &Head) -> Result<Identity, Trap> {
-        let headers = borrowed(&head.headers);
-        let head = wit::Head {
-            request_id: &head.request_id,
-            method: &head.method,
-            path: &head.path,
-            headers: &headers,
-        };
+        let headers = numbered(&head.headers, &self.names.request);
+        let head = wit::Head { method: &head.method, path: &head.path, headers: &headers };
         Ok(match self.call(|policy| policy.identify(head))? {
             wit::Identity::Reply(answer) => Identity::Reply(reply(answer)),
             wit::Identity::Caller(caller) => Identity::Caller(Identified {
@@ -115,7 +113,7 @@ impl Policy for Called {
         let outcome = match &attempt.outcome {
             Outcome::Fault(why) => wit::Outcome::Fault(fault(*why)),
             Outcome::Answer(answer) => {
-                headers = borrowed(&answer.headers);
+                headers = numbered(&answer.headers, &self.names.answer);
                 wit::Outcome::Answer(wit::Answer {
                     status: answer.status,
                     headers: &headers,
@@ -224,12 +222,22 @@ impl Policy for Called {
     }
 }
 
-fn borrowed(headers: &[Header]) -> Vec<wit::HeaderParam<'_>> {
-    headers.iter().map(|header| wit::HeaderParam { name: &header.name, value: &header.value }).collect()
+/// Headers by the places of their names.
+fn numbered<'h>(headers: &'h [Header], names: &[String]) -> Vec<wit::HeaderParam<'h>> {
+    let place = |header: &Header| (0..).zip(names).find(|(_, name)| **name == header.name);
+    let numbered = |header: &'h Header| {
+        let (name, _) = place(header).expect("only headers that were asked for are passed");
+        wit::HeaderParam { name, value: &header.value }
+    };
+    headers.iter().map(numbered).collect()
 }
 
-fn owned(headers: Vec<wit::HeaderResult>) -> Vec<Header> {
-    headers.into_iter().map(|header| Header { name: header.name, value: header.value }).collect()
+fn owned(headers: Vec<wit::HeaderResult>) -> Vec<OwnHeader> {
+    let named = |header: wit::HeaderResult| {
+        let name = usize::try_from(header.name).ok().and_then(|place| Own::ALL.get(place));
+        OwnHeader { name: *name.expect("a name that was said"), value: header.value }
+    };
+    headers.into_iter().map(named).collect()
 }
 
 fn reply(reply: wit::Reply) -> Reply {

@@ -10,8 +10,8 @@ use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::{Breakers, Charge, Hold, Ledger, Memory, Outcome as Ended, Reservation};
 use tollgate_policy::message::{
     Admission, Admitted, Answer, Attempt, Claim, Edit, Ending, Failure, Fault, Head, Header, Health,
-    Identity, Limited, Load as Lately, Outcome as Tried, Principal, Reply, Standing, Surroundings, Target,
-    Verdict,
+    Identity, Limited, Load as Lately, Outcome as Tried, OwnHeader, Principal, Reply, Standing, Surroundings,
+    Target, Verdict,
 };
 
 use crate::books;
@@ -89,7 +89,6 @@ struct Walk<'v> {
 impl Walk<'_> {
     fn exchange(&mut self) {
         let head = Head {
-            request_id: REQUEST_ID.into(),
             method: self.request.method.clone(),
             path: self.request.path.clone(),
             headers: pick(&headers(&self.request.headers), &self.names.request),
@@ -196,7 +195,7 @@ impl Walk<'_> {
                 Verdict::Relay { ticket, headers, inspect } => {
                     self.ticket = ticket;
                     let answer = answer.expect("only an answer is relayed");
-                    return self.relay(&answer, &attempt.outcome, headers, inspect);
+                    return self.relay(&answer, &attempt.outcome, &headers, inspect);
                 }
                 Verdict::Retry { ticket, target: next, after_ms } => {
                     self.ticket = ticket;
@@ -278,8 +277,8 @@ impl Walk<'_> {
 
     fn reply(&mut self, reply: Reply) {
         assert!((200..600).contains(&reply.status), "{} is no status of a reply", reply.status);
-        assert_sound(&reply.headers);
-        let headers = sorted(reply.headers);
+        let headers = sorted(made(&reply.headers));
+        assert_sound(&headers);
         self.outcome.client = Some(Received { status: reply.status, headers, body: reply.body, cut: false });
     }
 }
@@ -304,6 +303,12 @@ pub fn ending_name(ending: Ending) -> &'static str {
         Ending::UpstreamBroke => "upstream-broke",
         Ending::PolicyFailed => "policy-failed",
     }
+}
+
+/// What the policy makes, as it is sent.
+fn made(headers: &[OwnHeader]) -> Vec<Header> {
+    let sent = |own: &OwnHeader| Header { name: own.name.as_str().to_owned(), value: own.value.clone() };
+    headers.iter().map(sent).collect()
 }
 
 /// The same headers in the order of their names, repeated ones in theirs.

@@ -5,12 +5,18 @@ use super::{policy, wit};
 impl From<policy::Loaded> for wit::Loaded {
     fn from(loaded: policy::Loaded) -> Self {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let gateway = super::Gateway {
+            policy: loaded.gateway,
+            request_headers: loaded.request_headers.clone(),
+            answer_headers: loaded.answer_headers,
+        };
         Self {
-            gateway: wit::Gateway::new(super::Gateway(loaded.gateway)),
+            gateway: wit::Gateway::new(gateway),
             request_headers: loaded.request_headers,
             forward_headers: names(loaded.forward_headers),
             answer_headers: names(loaded.answer_headers),
             relay_headers: names(loaded.relay_headers),
+            own_headers: names(loaded.own_headers),
             wants_latencies: loaded.wants_latencies,
             notes: all(loaded.notes),
         }
@@ -23,9 +29,9 @@ impl From<policy::Problem> for wit::Problem {
     }
 }
 
-impl From<policy::Header> for wit::Header {
-    fn from(policy::Header { name, value }: policy::Header) -> Self {
-        Self { name, value }
+impl From<policy::OwnHeader> for wit::Header {
+    fn from(policy::OwnHeader { name, value }: policy::OwnHeader) -> Self {
+        Self { name: name.place(), value }
     }
 }
 

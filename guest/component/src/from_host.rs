@@ -3,16 +3,14 @@
 use super::from_guest::all;
 use super::{policy, wit};
 
-impl From<wit::Header> for policy::Header {
-    fn from(wit::Header { name, value }: wit::Header) -> Self {
-        Self { name, value }
-    }
-}
-
-impl From<wit::Head> for policy::Head {
-    fn from(wit::Head { request_id, method, path, headers }: wit::Head) -> Self {
-        Self { request_id, method, path, headers: all(headers) }
-    }
+/// Headers with these names; traps on one that is not among them.
+pub fn headers<S: AsRef<str>>(headers: Vec<wit::Header>, names: &[S]) -> Vec<policy::Header> {
+    let named = |wit::Header { name, value }| {
+        let name = usize::try_from(name).ok().and_then(|place| names.get(place));
+        let name = name.unwrap_or_else(|| std::process::abort());
+        policy::Header { name: name.as_ref().to_owned(), value }
+    };
+    headers.into_iter().map(named).collect()
 }
 
 impl From<wit::Limits> for policy::Limits {
@@ -56,15 +54,13 @@ impl From<wit::Fault> for policy::Fault {
     }
 }
 
-impl From<wit::Outcome> for policy::Outcome {
-    fn from(outcome: wit::Outcome) -> Self {
-        match outcome {
-            wit::Outcome::Answer(wit::Answer { status, headers, body }) => {
-                Self::Answer(policy::Answer { status, headers: all(headers), body })
-            }
-            wit::Outcome::Fault(fault) => Self::Fault(fault.into()),
-            wit::Outcome::Tripped(wait_ms) => Self::Tripped(wait_ms),
+fn outcome(outcome: wit::Outcome, names: &[&str]) -> policy::Outcome {
+    match outcome {
+        wit::Outcome::Answer(wit::Answer { status, headers: list, body }) => {
+            policy::Outcome::Answer(policy::Answer { status, headers: headers(list, names), body })
         }
+        wit::Outcome::Fault(fault) => policy::Outcome::Fault(fault.into()),
+        wit::Outcome::Tripped(wait_ms) => policy::Outcome::Tripped(wait_ms),
     }
 }
 
@@ -86,18 +82,17 @@ impl From<wit::Standing> for policy::Standing {
     }
 }
 
-impl From<wit::Attempt> for policy::Attempt {
-    fn from(attempt: wit::Attempt) -> Self {
-        let wit::Load { requests, retries } = attempt.load;
-        Self {
-            target: attempt.target,
-            number: attempt.number,
-            outcome: attempt.outcome.into(),
-            standings: all(attempt.standings),
-            now_ms: attempt.now_ms,
-            random: attempt.random,
-            load: policy::Load { requests, retries },
-        }
+/// A try; its answer's headers have these names.
+pub fn attempt(attempt: wit::Attempt, names: &[&str]) -> policy::Attempt {
+    let wit::Load { requests, retries } = attempt.load;
+    policy::Attempt {
+        target: attempt.target,
+        number: attempt.number,
+        outcome: outcome(attempt.outcome, names),
+        standings: all(attempt.standings),
+        now_ms: attempt.now_ms,
+        random: attempt.random,
+        load: policy::Load { requests, retries },
     }
 }
 

@@ -1,7 +1,7 @@
 //! The policy as a component: turns the interface's values into the crate's and back, and decides nothing.
 //!
 //! Strings and bodies are moved, never copied. A ticket that the policy did not make traps, as the interface says:
-//! it is the only way this component ever does.
+//! so it does on a header whose name was not said, and never else.
 #![expect(unsafe_code, reason = "the exports that wit-bindgen writes read the canonical ABI's raw memory")]
 #![expect(missing_docs, reason = "the interface's file documents what wit-bindgen writes")]
 
@@ -26,7 +26,12 @@ impl wit::Guest for Component {
     type Gateway = Gateway;
 }
 
-struct Gateway(policy::Gateway);
+struct Gateway {
+    policy: policy::Gateway,
+    /// The names by which headers of a client and of an upstream are passed.
+    request_headers: Vec<String>,
+    answer_headers: &'static [&'static str],
+}
 
 impl wit::GuestGateway for Gateway {
     fn load(settings: wit::Settings) -> Result<wit::Loaded, Vec<wit::Problem>> {
@@ -40,7 +45,9 @@ impl wit::GuestGateway for Gateway {
     }
 
     fn identify(&self, head: wit::Head) -> wit::Identity {
-        self.0.identify(&head.into()).into()
+        let wit::Head { method, path, headers } = head;
+        let headers = from_host::headers(headers, &self.request_headers);
+        self.policy.identify(&policy::Head { method, path, headers }).into()
     }
 
     fn admit(
@@ -51,11 +58,12 @@ impl wit::GuestGateway for Gateway {
         surroundings: wit::Surroundings,
     ) -> wit::Admission {
         let caller = caller.map(Into::into);
-        sound(self.0.admit(&ticket, caller.as_ref(), &body, &surroundings.into())).into()
+        sound(self.policy.admit(&ticket, caller.as_ref(), &body, &surroundings.into())).into()
     }
 
     fn judge(&self, ticket: Vec<u8>, attempt: wit::Attempt) -> wit::Judgement {
-        sound(self.0.judge(&ticket, &attempt.into())).into()
+        let attempt = from_host::attempt(attempt, self.answer_headers);
+        sound(self.policy.judge(&ticket, &attempt)).into()
     }
 
     fn feed(&self, ticket: Vec<u8>, piece: wit::Piece) -> wit::Fed {
@@ -65,23 +73,23 @@ impl wit::GuestGateway for Gateway {
             wit::Piece::Broken(fault) => policy::Piece::Broken((*fault).into()),
             wit::Piece::Limited => policy::Piece::Limited,
         };
-        sound(self.0.feed(&ticket, piece)).into()
+        sound(self.policy.feed(&ticket, piece)).into()
     }
 
     fn settle(&self, ticket: Vec<u8>, ending: wit::Ending) -> wit::Settlement {
-        sound(self.0.settle(&ticket, ending.into())).into()
+        sound(self.policy.settle(&ticket, ending.into())).into()
     }
 
     fn refuse(&self, ticket: Option<Vec<u8>>, failure: wit::Failure) -> wit::Reply {
-        sound(self.0.refuse(ticket.as_deref(), &failure.into())).into()
+        sound(self.policy.refuse(ticket.as_deref(), &failure.into())).into()
     }
 
     fn callers(&self) -> Vec<wit::Principal> {
-        all(self.0.callers())
+        all(self.policy.callers())
     }
 
     fn limits(&self, caller: wit::Principal, now: u64) -> Result<Vec<wit::Limit>, Vec<wit::Problem>> {
-        match self.0.limits(&caller.into(), now) {
+        match self.policy.limits(&caller.into(), now) {
             Ok(limits) => Ok(all(limits)),
             Err(problems) => Err(all(problems)),
         }

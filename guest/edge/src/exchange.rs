@@ -157,7 +157,6 @@ impl<P: Platform> Exchange<P> {
         let headers = translate::headers_for_guest(&head.headers, &generation.request_headers)
             .map_err(|what| Stop::Failure(Failure::Malformed(what)))?;
         let identity = generation.gateway.identify(wit::HeadParam {
-            request_id: &self.id,
             method: head.method.as_str(),
             path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
             headers: &headers,

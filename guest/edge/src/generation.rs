@@ -52,6 +52,7 @@ pub(crate) struct Generation {
     pub forward_headers: Vec<HeaderName>,
     pub answer_headers: Vec<HeaderName>,
     pub relay_headers: Vec<HeaderName>,
+    pub own_headers: Vec<HeaderName>,
     wants_latencies: bool,
 }
 
@@ -105,6 +106,7 @@ impl Generation {
             forward_headers: names_of(&loaded.forward_headers)?,
             answer_headers: names_of(&loaded.answer_headers)?,
             relay_headers: names_of(&loaded.relay_headers)?,
+            own_headers: names_of(&loaded.own_headers)?,
             wants_latencies: loaded.wants_latencies,
             config,
         };
@@ -161,6 +163,5 @@ fn problem(problem: wit::Problem) -> Problem {
 
 fn names_of(names: &[String]) -> Result<Vec<HeaderName>, NotLoaded> {
     let read = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()));
-    read.collect::<Result<_, _>>()
-        .map_err(|_| NotLoaded::Policy("it asks for a header whose name is not a name"))
+    read.collect::<Result<_, _>>().map_err(|_| NotLoaded::Policy("it names a header that cannot be one"))
 }

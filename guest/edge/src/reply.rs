@@ -21,7 +21,9 @@ impl<P: Platform> Exchange<P> {
         received: Received<<P::Client as Client>::Body>,
     ) -> Response<Body<P>> {
         let mut headers = translate::pick(&received.headers, &self.shell.generation.relay_headers);
-        if let Err(what) = translate::add_headers(&mut headers, relay.headers) {
+        if let Err(what) =
+            translate::add_headers(&mut headers, relay.headers, &self.shell.generation.own_headers)
+        {
             return self.broken(Cause(what));
         }
         self.status = received.status.as_u16();
@@ -89,7 +91,8 @@ impl<P: Platform> Exchange<P> {
         let status = StatusCode::from_u16(reply.status)
             .map_err(|_| Cause("the policy replied with a status that HTTP does not have"))?;
         let mut headers = HeaderMap::new();
-        translate::add_headers(&mut headers, reply.headers).map_err(Cause)?;
+        translate::add_headers(&mut headers, reply.headers, &self.shell.generation.own_headers)
+            .map_err(Cause)?;
         self.status = status.as_u16();
         self.stamp(&mut headers);
         Ok(whole(status, headers, Bytes::from(reply.body)))

@@ -15,12 +15,12 @@ pub(crate) fn headers_for_guest<'h>(
     wanted: &'h [HeaderName],
 ) -> Result<Vec<wit::HeaderParam<'h>>, String> {
     let mut list = Vec::new();
-    for name in wanted {
+    for (place, name) in (0..).zip(wanted) {
         for value in headers.get_all(name) {
             let value = value
                 .to_str()
                 .map_err(|_| format!("the header {name} has bytes that are not visible ASCII"))?;
-            list.push(wit::HeaderParam { name: name.as_str(), value });
+            list.push(wit::HeaderParam { name: place, value });
         }
     }
     Ok(list)
@@ -32,9 +32,9 @@ pub(crate) fn readable_headers<'h>(
     wanted: &'h [HeaderName],
 ) -> Vec<wit::HeaderParam<'h>> {
     let mut list = Vec::new();
-    for name in wanted {
+    for (place, name) in (0..).zip(wanted) {
         for value in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
-            list.push(wit::HeaderParam { name: name.as_str(), value });
+            list.push(wit::HeaderParam { name: place, value });
         }
     }
     list
@@ -57,17 +57,21 @@ pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 /// The most headers a policy may add to one answer.
 const MOST_HEADERS: usize = 64;
 
-/// Adds the policy's headers. Headers that HTTP cannot carry, or too many, are a policy that does not work.
-pub(crate) fn add_headers(to: &mut HeaderMap, headers: Vec<wit::HeaderResult>) -> Result<(), &'static str> {
+/// Adds the policy's headers, of these names. Headers that HTTP cannot carry, or too many, are a policy that does not work.
+pub(crate) fn add_headers(
+    to: &mut HeaderMap,
+    headers: Vec<wit::HeaderResult>,
+    names: &[HeaderName],
+) -> Result<(), &'static str> {
     if headers.len() > MOST_HEADERS {
         return Err("the policy adds more headers than an answer can have");
     }
     for header in headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(header.value)) else {
-            return Err("the policy made a header that HTTP cannot carry");
-        };
-        to.append(name, value);
+        let name = usize::try_from(header.name).ok().and_then(|place| names.get(place));
+        let name = name.ok_or("the policy made a header whose name it had not said")?;
+        let value = HeaderValue::try_from(header.value);
+        let value = value.map_err(|_| "the policy made a header that HTTP cannot carry")?;
+        to.append(name.clone(), value);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::cell::RefMut;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, BufferType, MapType};
 use tollgate_ledger::Raise;
-use tollgate_policy::{Answer, Fault, Header, Outcome};
+use tollgate_policy::{Answer, Fault, Header, Outcome, OwnHeader};
 
 use crate::exchange::{Exchange, Shared, Stage, Stop};
 use crate::flow::{Passing, Step};
@@ -265,11 +265,11 @@ impl Head {
     }
 
     /// Makes this the head of the answer, with what the policy adds.
-    fn relay(&self, added: &[Header], id: &str, length: Option<usize>) {
+    fn relay(&self, added: &[OwnHeader], id: &str, length: Option<usize>) {
         let (status, length) = (self.status.to_string(), length.map(|length| length.to_string()));
         let mut headers = vec![(":status", status.as_str())];
-        let fields = self.relayed.iter().chain(added);
-        headers.extend(fields.map(|header| (header.name.as_str(), header.value.as_str())));
+        headers.extend(self.relayed.iter().map(|header| (header.name.as_str(), header.value.as_str())));
+        headers.extend(added.iter().map(|header| (header.name.as_str(), header.value.as_str())));
         headers.push((REQUEST_ID, id));
         headers.extend(length.as_deref().map(|length| ("content-length", length)));
         head::replace(MapType::HttpResponseHeaders, &headers);

@@ -171,8 +171,7 @@ impl Exchange {
             )))
         })?;
         let pseudo = |name| fields.text(name).unwrap_or_default().to_owned();
-        let head =
-            Head { request_id: self.id.clone(), method: pseudo(":method"), path: pseudo(":path"), headers };
+        let head = Head { method: pseudo(":method"), path: pseudo(":path"), headers };
         match gate.policy.gateway.identify(&head) {
             Identity::Reply(reply) => Err(Stop::Reply(reply)),
             Identity::Caller(caller) => {

@@ -7,7 +7,7 @@ use proxy_wasm::types::LogLevel;
 use tollgate_ledger::breaker::Passage;
 use tollgate_ledger::{Claim, Hold, Raise};
 use tollgate_policy::{
-    Attempt, BadTicket, Fault, Header, Health, Holding, Judgement, Outcome, Output, Piece, Reply, Target,
+    Attempt, BadTicket, Fault, Health, Holding, Judgement, Outcome, Output, OwnHeader, Piece, Reply, Target,
     Verdict,
 };
 
@@ -27,7 +27,7 @@ pub enum Step {
     /// Try again after so many milliseconds.
     Again(u64),
     /// Relay the answer with these headers.
-    Relay(Vec<Header>),
+    Relay(Vec<OwnHeader>),
     /// Answer this.
     Reply(Reply),
 }

@@ -7,7 +7,7 @@ use crate::answer::{self, Failure, Reading};
 use crate::config::Config;
 use crate::context;
 use crate::context::learnt::{self, Learnt};
-use crate::message::{Attempt, Header, Health, Judgement, Outcome, Verdict};
+use crate::message::{Attempt, Header, Health, Judgement, Outcome, Own, OwnHeader, Verdict};
 use crate::meter::{Form, Meter};
 use crate::rates;
 use crate::refusal::Refusal;
@@ -104,15 +104,18 @@ pub fn judge(config: &Config, exchange: &Exchange<'_>, attempt: &Attempt) -> Res
 }
 
 /// Who gave the answer, and after how many tries.
-fn tried(parties: &Parties<'_>, attempt: &Attempt) -> [Header; 2] {
-    let upstream = Header { name: "x-tollgate-upstream".into(), value: parties.target.upstream.clone() };
-    let attempts = Header { name: "x-tollgate-attempts".into(), value: attempt.number.to_string() };
-    [upstream, attempts]
+fn tried(parties: &Parties<'_>, attempt: &Attempt) -> [OwnHeader; 2] {
+    let upstream = OwnHeader::new(Own::TollgateUpstream, parties.target.upstream.as_str());
+    [upstream, OwnHeader::new(Own::TollgateAttempts, attempt.number.to_string())]
 }
 
 /// How long the provider asks to wait, where its error is told in our words.
-fn waits(refusal: &Refusal, outcome: &Outcome) -> Vec<Header> {
+fn waits(refusal: &Refusal, outcome: &Outcome) -> Vec<OwnHeader> {
     let (Refusal::UpstreamStatus(_), Outcome::Answer(answer)) = (refusal, outcome) else { return Vec::new() };
-    let is_wait = |header: &&Header| matches!(header.name.as_str(), "retry-after" | "retry-after-ms");
-    answer.headers.iter().filter(is_wait).cloned().collect()
+    let wait = |header: &Header| {
+        let name =
+            [Own::RetryAfter, Own::RetryAfterMs].into_iter().find(|own| own.as_str() == header.name)?;
+        Some(OwnHeader::new(name, header.value.as_str()))
+    };
+    answer.headers.iter().filter_map(wait).collect()
 }

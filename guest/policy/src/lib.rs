@@ -75,6 +75,8 @@ pub struct Loaded {
     pub answer_headers: &'static [&'static str],
     /// Answer headers that are sent to the client as they are.
     pub relay_headers: &'static [&'static str],
+    /// The names of the headers that its replies carry, and that it adds to answers: [`Own::NAMES`].
+    pub own_headers: &'static [&'static str],
     /// Whether [`Gateway::admit`] reads how long upstreams took lately.
     pub wants_latencies: bool,
     /// What an operator should know of although nothing is wrong with it.
@@ -94,6 +96,7 @@ impl Gateway {
             forward_headers: &["openai-beta", "idempotency-key", "traceparent", "tracestate"],
             answer_headers: &answer::HEADERS,
             relay_headers: &judge::RELAY_HEADERS,
+            own_headers: Own::NAMES,
             notes,
         })
     }

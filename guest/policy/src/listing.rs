@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::{Allowed, Config};
-use crate::message::{Header, Reply};
+use crate::message::{Own, OwnHeader, Reply};
 use crate::refusal::Refusal;
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub fn one(config: &Config, allowed: &Allowed, id: &str) -> Reply {
 }
 
 fn ok(body: &impl Serialize) -> Reply {
-    let content_type = Header { name: "content-type".into(), value: "application/json".into() };
+    let content_type = OwnHeader::new(Own::ContentType, "application/json");
     // Writing strings to memory does not fail.
     Reply { status: 200, headers: vec![content_type], body: serde_json::to_vec(body).unwrap_or_default() }
 }

@@ -1,11 +1,13 @@
 //! The values that cross the interface, as plain Rust. They mirror `wit/policy.wit`, which specifies them;
 //! the comments here only name the item.
 
+mod header;
 mod judgement;
 mod principal;
 mod stream;
 mod usage;
 
+pub use header::{Header, Own, OwnHeader};
 pub use judgement::{Health, Judgement, Verdict};
 pub use principal::{LimitOf, Limits, Principal, Priority, Scope, Unit};
 pub use stream::{Fed, Holding, Output, Piece};
@@ -25,20 +27,9 @@ pub struct Settings<'a> {
     pub catalogue: Option<&'a str>,
 }
 
-/// One header field, its name in lower case: record `header`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Lower-case name.
-    pub name: String,
-    /// Value.
-    pub value: String,
-}
-
 /// The head of a client's request: record `head`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The exchange's id.
-    pub request_id: String,
     /// Method as sent.
     pub method: String,
     /// Path and query as sent.
@@ -53,7 +44,7 @@ pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// Headers.
-    pub headers: Vec<Header>,
+    pub headers: Vec<OwnHeader>,
     /// Body.
     pub body: Vec<u8>,
 }

@@ -6,24 +6,20 @@
 
 use crate::digits;
 use crate::limit::Limit;
-use crate::message::{Header, Standing, Unit};
+use crate::message::{Own, OwnHeader, Standing, Unit};
 
-const REQUESTS: [&str; 3] =
-    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-const TOKENS: [&str; 3] =
-    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+const REQUESTS: [Own; 3] = [Own::LimitRequests, Own::RemainingRequests, Own::ResetRequests];
+const TOKENS: [Own; 3] = [Own::LimitTokens, Own::RemainingTokens, Own::ResetTokens];
 
 /// Adds the headers about these limits, each of which stands as its standing says.
-pub fn add(headers: &mut Vec<Header>, limits: &[Limit], standings: &[Standing]) {
+pub fn add(headers: &mut Vec<OwnHeader>, limits: &[Limit], standings: &[Standing]) {
     for (unit, names) in [(Unit::Requests, REQUESTS), (Unit::Tokens, TOKENS)] {
         let of_unit = limits.iter().zip(standings).filter(|(limit, _)| limit.unit() == unit);
         let nearest =
             of_unit.min_by_key(|(_, standing)| (standing.remaining, u64::MAX.abs_diff(standing.reset_ms)));
         let Some((limit, standing)) = nearest else { continue };
         let values = [limit.most().to_string(), standing.remaining.to_string(), wait(standing.reset_ms)];
-        headers.extend(
-            names.into_iter().zip(values).map(|(name, value)| Header { name: name.to_owned(), value }),
-        );
+        headers.extend(names.into_iter().zip(values).map(|(name, value)| OwnHeader { name, value }));
     }
 }
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::message::{Fault, Header, Reply, Unit};
+use crate::message::{Fault, Own, OwnHeader, Reply, Unit};
 use crate::rates::wait;
 use crate::request::MOST_DEPTH;
 
@@ -288,29 +288,29 @@ impl Refusal {
         }
     }
 
-    fn headers(&self) -> Vec<Header> {
-        let no_retry = || header("x-should-retry", "false");
+    fn headers(&self) -> Vec<OwnHeader> {
+        let no_retry = || OwnHeader::new(Own::ShouldRetry, "false");
         match self {
-            Self::WrongMethod { allow, .. } => vec![header("allow", *allow)],
+            Self::WrongMethod { allow, .. } => vec![OwnHeader::new(Own::Allow, *allow)],
             Self::RateLimited { retry_after_ms, .. } | Self::UpstreamsTripped { retry_after_ms } => {
                 let seconds = retry_after_ms.div_ceil(1_000).max(1);
                 vec![
-                    header("retry-after", seconds.to_string()),
-                    header("retry-after-ms", retry_after_ms.to_string()),
+                    OwnHeader::new(Own::RetryAfter, seconds.to_string()),
+                    OwnHeader::new(Own::RetryAfterMs, retry_after_ms.to_string()),
                 ]
             }
             // What waiting cannot mend.
             Self::NeverFits { .. } | Self::QuotaSpent { .. } | Self::UpstreamKey | Self::KeyUnusable(_) => {
                 vec![no_retry()]
             }
-            Self::LedgerUnavailable | Self::Unavailable(_) => vec![header("retry-after", "1")],
+            Self::LedgerUnavailable | Self::Unavailable(_) => vec![OwnHeader::new(Own::RetryAfter, "1")],
             _ => Vec::new(),
         }
     }
 
     /// The whole reply, with headers of the exchange after its own.
-    pub fn reply(&self, more: Vec<Header>) -> Reply {
-        let mut headers = vec![header("content-type", "application/json")];
+    pub fn reply(&self, more: Vec<OwnHeader>) -> Reply {
+        let mut headers = vec![OwnHeader::new(Own::ContentType, "application/json")];
         headers.extend(self.headers());
         headers.extend(more);
         Reply { status: self.row().status, headers, body: self.body() }
@@ -349,10 +349,6 @@ fn unit_name(unit: Unit) -> &'static str {
         Unit::Tokens => "tokens",
         Unit::Money => "insufficient_quota",
     }
-}
-
-fn header(name: &str, value: impl Into<String>) -> Header {
-    Header { name: name.to_owned(), value: value.into() }
 }
 
 /// What a client sent, short enough to be sent back.

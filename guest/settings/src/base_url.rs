@@ -60,7 +60,7 @@ impl BaseUrl {
         if self.prefix.is_empty() {
             return path.parse().ok();
         }
-        PathAndQuery::try_from(format!("{}{path}", self.prefix)).ok()
+        PathAndQuery::try_from([&self.prefix, path].concat()).ok()
     }
 }
 

@@ -18,7 +18,7 @@ impl Exchange {
     pub(super) fn relay(mut self, relay: wit::Relay, received: Received) -> Response<Body> {
         let status = received.status();
         let mut headers = translate::pick(received.headers(), &self.generation.relay_headers);
-        if let Err(what) = translate::add_headers(&mut headers, relay.headers) {
+        if let Err(what) = translate::add_headers(&mut headers, relay.headers, &self.generation.own_headers) {
             return self.broken(&Broken::new(what));
         }
         self.record.status = status.as_u16();
@@ -96,7 +96,8 @@ impl Exchange {
         let status = StatusCode::from_u16(reply.status)
             .map_err(|_| Broken::new("the policy replied with a status that HTTP does not have"))?;
         let mut headers = HeaderMap::with_capacity(reply.headers.len().min(64).saturating_add(3));
-        translate::add_headers(&mut headers, reply.headers).map_err(Broken::new)?;
+        let added = translate::add_headers(&mut headers, reply.headers, &self.generation.own_headers);
+        added.map_err(Broken::new)?;
         self.record.status = status.as_u16();
         self.stamp(&mut headers);
         Ok(respond(status, headers, Body::whole(Bytes::from(reply.body))))

@@ -1,5 +1,6 @@
 //! Making a gateway: from the text of a configuration to a service.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -209,5 +210,10 @@ fn random() -> Randomness {
 fn request_ids() -> RequestIds {
     let process = seed();
     let next = AtomicU64::new(0);
-    Arc::new(move || format!("req_{process:016x}{:08x}", next.fetch_add(1, Ordering::Relaxed)))
+    Arc::new(move || {
+        let mut id = String::with_capacity(32);
+        // Writing to memory does not fail.
+        let _ = write!(id, "req_{process:016x}{:08x}", next.fetch_add(1, Ordering::Relaxed));
+        id
+    })
 }

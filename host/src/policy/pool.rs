@@ -78,7 +78,7 @@ struct Wishes {
     notes: Vec<Problem>,
 }
 
-/// The header names a policy asked for when it was loaded; see record `loaded`.
+/// The header names a policy said when it was loaded; see record `loaded`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Request headers that `identify` reads.
@@ -89,6 +89,8 @@ pub struct Headers {
     pub answer: Vec<String>,
     /// Answer headers sent to the client as they are.
     pub relay: Vec<String>,
+    /// Headers the policy makes itself.
+    pub own: Vec<String>,
 }
 
 /// Why there is no policy.
@@ -206,6 +208,7 @@ impl Instance {
             forward: loaded.forward_headers,
             answer: loaded.answer_headers,
             relay: loaded.relay_headers,
+            own: loaded.own_headers,
         };
         let notes = loaded.notes.into_iter().map(problem).collect();
         let wishes = Wishes { headers, wants_latencies: loaded.wants_latencies, notes };

@@ -136,8 +136,10 @@ impl Pool {
         mut link: Box<Link>,
         mut request: Outgoing,
     ) -> Result<(Response<Incoming>, Option<Lent>), TrySendError<Outgoing>> {
-        if let Some(path) = request.uri().path_and_query() {
-            *request.uri_mut() = Uri::from(path.clone());
+        // It names the upstream only if it was to be sent over a shared connection before.
+        if request.uri().authority().is_some() {
+            let path = std::mem::take(request.uri_mut()).into_parts().path_and_query;
+            *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
         }
         request.headers_mut().insert(HOST, self.host.clone());
         let answer = link.send(request).await?;

@@ -96,7 +96,6 @@ tokens = "200000/1m"
 budget = "1000 JPY/month"
 "#;
 const AUTHORIZATION: &str = "Bearer tg_bench";
-const REQUEST_ID: &str = "bench-0001";
 const PATH: &str = "/v1/chat/completions";
 /// 2026-11-23 12:00 UTC, in milliseconds.
 const NOW: u64 = 1_795_435_200_000;

@@ -105,20 +105,22 @@ fn giant() -> Vec<u8> {
     vec![b'x'; 200 << 20]
 }
 
-fn header(name: &str, value: &str) -> Header {
-    Header { name: name.into(), value: value.into() }
+/// The only header it makes.
+const CONTENT_TYPE: &str = "content-type";
+
+fn header(name: u32, value: &str) -> Header {
+    Header { name, value: value.into() }
 }
 
 fn reply(act: Act, status: u16, text: &str) -> Reply {
-    let mut reply =
-        Reply { status, headers: vec![header("content-type", "text/plain")], body: text.as_bytes().to_vec() };
+    let mut reply = Reply { status, headers: vec![header(0, "text/plain")], body: text.as_bytes().to_vec() };
     match act {
         Act::Honest => {}
         Act::Giant => reply.body = giant(),
-        Act::Headers => reply.headers = (0..40_000).map(|n| header(&format!("x-{n}"), "v")).collect(),
+        Act::Headers => reply.headers = vec![header(0, "v"); 40_000],
         Act::Nonsense => {
             reply.status = 7;
-            reply.headers = vec![header("x-split", "a\r\nx-evil: b"), header("", "v"), header("x y", "v")];
+            reply.headers = vec![header(0, "a\r\nx-evil: b"), header(1, "v"), header(u32::MAX, "v")];
         }
     }
     reply
@@ -160,12 +162,14 @@ impl GuestGateway for Hostile {
         if settings.config.contains("# hang") {
             act("//loop/load", "load");
         }
+        let nameless = settings.config.contains("# nameless");
         Ok(Loaded {
             gateway: exports::tollgate::policy::policy::Gateway::new(Hostile { upstream }),
             request_headers: Vec::new(),
             forward_headers: Vec::new(),
-            answer_headers: vec!["content-type".into()],
-            relay_headers: vec!["content-type".into()],
+            answer_headers: vec![CONTENT_TYPE.into()],
+            relay_headers: vec![CONTENT_TYPE.into()],
+            own_headers: vec![if nameless { "a name" } else { CONTENT_TYPE }.into()],
             wants_latencies: false,
             notes: Vec::new(),
         })

@@ -1,9 +1,9 @@
 //! An answer on its way to the client: whole, or piece by piece with what must be held for it.
 
 use tollgate_ledger::{Hold, Ledger, Outcome as Ended, Raise};
-use tollgate_policy::message::{Ending, Fault, Header, Holding, Outcome as Tried, Output, Piece};
+use tollgate_policy::message::{Ending, Fault, Holding, Outcome as Tried, Output, OwnHeader, Piece};
 
-use super::{REQUEST_ID, Walk, assert_sound, pick, sorted};
+use super::{REQUEST_ID, Walk, assert_sound, made, pick, sorted};
 use crate::outcome::Received;
 use crate::vector::{self, headers};
 use crate::{books, terms};
@@ -14,10 +14,11 @@ impl Walk<'_> {
         &mut self,
         answer: &vector::Answer,
         tried: &Tried,
-        added: Vec<Header>,
+        added: &[OwnHeader],
         inspect: bool,
     ) -> Ending {
         let Tried::Answer(judged) = tried else { panic!("the policy relays an answer that there is not") };
+        let added = made(added);
         assert_sound(&added);
         let mut list = pick(&headers(&answer.headers), &self.names.relay);
         list.extend(added);

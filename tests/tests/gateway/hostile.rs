@@ -225,6 +225,14 @@ fn a_policy_that_does_not_load_in_time_is_refused() {
 }
 
 #[test]
+fn a_policy_whose_headers_have_no_names_is_refused() {
+    let config = format!("# nameless\n{CONFIG}");
+    let built = Gateway::builder(config).policy(PolicySource::File(component())).build();
+    let Err(NotLoaded::Policy(reason)) = built else { panic!("it was accepted") };
+    assert_eq!(reason, "it names a header that cannot be one");
+}
+
+#[test]
 fn what_is_no_policy_is_refused_with_its_reason() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     for (name, bytes) in [

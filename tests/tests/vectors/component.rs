@@ -4,10 +4,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tollgate::policy::{Policy, wit};
 use wasmtime::component::{Component, types::ComponentItem};
 use wasmtime::{Config, Engine};
 
 const INTERFACE: &str = "tollgate:policy/policy@0.1.0";
+
+/// A configuration that a policy accepts.
+const SMALLEST: &str = r#"
+models = [{ name = "m", targets = [{ upstream = "main" }], price = { currency = "JPY", input = 1, output = 1 } }]
+keys = [{ name = "k", digest = "sha256:1fb03a1c3fc96a0f4f1f8e1ec1e6a5f7b4d6e6ba3a0f4ac1d5d3d6b6ad5d5d5d" }]
+"#;
 
 /// The functions of the interface, as a component names them.
 const FUNCTIONS: [&str; 9] = [
@@ -69,6 +76,20 @@ fn it_imports_no_clock_no_randomness_no_network_and_no_files() {
     for (name, _) in component.imports(&engine) {
         let interface = name.split('@').next().unwrap();
         assert!(IMPORTS.contains(&interface), "{name} is not on the list");
+    }
+}
+
+#[test]
+fn a_header_whose_name_was_not_said_is_a_trap() {
+    let component = tollgate::policy::Engine::new().unwrap().embedded().unwrap();
+    let policy =
+        Policy::load(component, SMALLEST.into(), Vec::new(), vec!["main".into()], None).ok().unwrap();
+    let names = u32::try_from(policy.headers().request.len()).unwrap();
+    for name in (0..=names).chain([u32::MAX]) {
+        let headers = [wit::HeaderParam { name, value: "Bearer sk-1" }];
+        let head = wit::Head { method: "POST", path: "/v1/chat/completions", headers: &headers };
+        let identity = policy.call(|policy| policy.identify(head));
+        assert_eq!(identity.is_ok(), name < names, "{name}");
     }
 }
 

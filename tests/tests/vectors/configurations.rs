@@ -13,8 +13,8 @@ use tollgate_tests::component::Components;
 use tollgate_tests::dice::Dice;
 use tollgate_tests::driver::{Driver as _, Walked};
 use tollgate_tests::policy::{Load as _, Native, Policy};
+use tollgate_tests::setup;
 use tollgate_tests::vector::{self, Config, Vector, headers};
-use tollgate_tests::{setup, walk};
 
 /// Changed configurations for each vector.
 const CHANGES: usize = 8;
@@ -116,7 +116,6 @@ fn everything(policy: &mut dyn Policy, vector: &Vector, dice: &mut Dice) {
     let now_ms = vector.now.ms;
     let Some(request) = &vector.request else { return };
     let head = Head {
-        request_id: walk::REQUEST_ID.into(),
         method: request.method.clone(),
         path: request.path.clone(),
         headers: headers(&request.headers),

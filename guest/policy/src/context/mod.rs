@@ -20,7 +20,7 @@ use self::conversation::Conversation;
 use self::trim::Trimmed;
 use crate::config::{Allowed, Config, Model, Overflow};
 use crate::endpoint::Kind;
-use crate::message::{Edit, Header};
+use crate::message::{Edit, Own, OwnHeader};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::ticket::{BadTicket, Change, Exchange, Step};
@@ -183,7 +183,7 @@ pub fn joined(own: Vec<Edit>, shorter: &[Edit]) -> Vec<Edit> {
 }
 
 /// The header that tells the client what was done, if anything was.
-pub fn told(config: &Config, exchange: &Exchange<'_>, step: Step) -> Result<Option<Header>, BadTicket> {
+pub fn told(config: &Config, exchange: &Exchange<'_>, step: Step) -> Result<Option<OwnHeader>, BadTicket> {
     let mut value = String::new();
     if step.model != exchange.model {
         let model = config.model(step.model).ok_or(BadTicket)?;
@@ -201,7 +201,7 @@ pub fn told(config: &Config, exchange: &Exchange<'_>, step: Step) -> Result<Opti
             let _ = write!(value, "; cut={cut}");
         }
     }
-    Ok(Some(Header { name: "x-tollgate-context".into(), value }))
+    Ok(Some(OwnHeader { name: Own::TollgateContext, value }))
 }
 
 /// A model may have any name, a header not: all but the plainest characters as in a URL, `%20`.

@@ -1,6 +1,6 @@
 //! What is made of one try.
 
-use super::{Header, Reply, Ticket};
+use super::{OwnHeader, Reply, Ticket};
 
 /// What a try tells of its upstream: enum `health`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Verdict {
         /// The next ticket.
         ticket: Ticket,
         /// Headers to add.
-        headers: Vec<Header>,
+        headers: Vec<OwnHeader>,
         /// Whether the body goes through `feed`.
         inspect: bool,
     },

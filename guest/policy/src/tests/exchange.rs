@@ -126,7 +126,7 @@ fn the_next_target_is_tried_once() {
         let Verdict::Relay { ticket, headers, .. } = verdict else { panic!("{verdict:?}") };
         assert_eq!(
             headers[..2],
-            [header("x-tollgate-upstream", "spare"), header("x-tollgate-attempts", "2")]
+            [OwnHeader::new(Own::TollgateUpstream, "spare"), OwnHeader::new(Own::TollgateAttempts, "2")]
         );
         let (_, usage) = settled(&gateway, &ticket, Ending::Completed);
         assert_eq!(usage.upstream_model.as_deref(), Some("gpt-4o-2024"));

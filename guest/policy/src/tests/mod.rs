@@ -68,7 +68,7 @@ pub fn header(name: &str, value: &str) -> Header {
 
 pub fn head(method: &str, path: &str, key: &str) -> Head {
     let headers = vec![header("authorization", &format!("Bearer {key}"))];
-    Head { request_id: "r-1".into(), method: method.into(), path: path.into(), headers }
+    Head { method: method.into(), path: path.into(), headers }
 }
 
 pub fn identified(gateway: &Gateway, path: &str, key: &str) -> Ticket {

@@ -68,7 +68,7 @@ fn a_shorter_conversation_is_sent_once() {
     let again = Attempt { number: 2, ..attempt(3, too_long()) };
     let verdict = gateway.judge(&ticket, &again).expect("its own ticket").verdict;
     let Verdict::Relay { headers, .. } = verdict else { panic!("{verdict:?}") };
-    assert!(headers.contains(&header("x-tollgate-context", "truncated; dropped=2")), "{headers:?}");
+    assert!(headers.contains(&OwnHeader::new(Own::TollgateContext, "truncated; dropped=2")), "{headers:?}");
 }
 
 #[test]

@@ -209,7 +209,7 @@ proptest! {
         headers in prop::collection::vec((prop::sample::select(key_headers()), ".{0,20}"), 0..3),
     ) {
         let headers = headers.iter().map(|(name, value)| header(name, value)).collect();
-        let identity = gateway().identify(&Head { request_id: String::new(), method, path, headers });
+        let identity = gateway().identify(&Head { method, path, headers });
         if let Identity::Reply(reply) = identity {
             prop_assert!((400..500).contains(&reply.status));
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&reply.body).is_ok());

@@ -107,7 +107,10 @@ fn a_stored_key_counts_in_the_scopes_of_file_and_store() {
         text(&slots)
     );
     assert!(text(&slots).contains(r#""type":"requests","param":null,"code":"rate_limit_exceeded""#));
-    assert_eq!(slots.headers[1..3], [header("retry-after", "1"), header("retry-after-ms", "1000")]);
+    assert_eq!(
+        slots.headers[1..3],
+        [OwnHeader::new(Own::RetryAfter, "1"), OwnHeader::new(Own::RetryAfterMs, "1000")]
+    );
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use anyhow::{Result, anyhow, bail};
 use tollgate::policy::{Broken, Engine, Policy, Refused, wit};
 
-use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body, conversation};
+use super::{AUTHORIZATION, Calls, NOW, PATH, body, conversation};
 
 pub(super) struct Component {
     policy: Policy,
+    /// Where the policy has the names of the headers that it is passed.
+    authorization: u32,
+    content_type: u32,
     plain: Vec<u8>,
     conversation: Vec<u8>,
     streamed: Vec<u8>,
@@ -29,7 +32,13 @@ impl Component {
                     Refused::Broken(broken) => broken.into(),
                 },
             )?;
+        let place = |names: &[String], name: &str| {
+            let found = (0..).zip(names).find(|(_, found)| *found == name);
+            found.map(|(place, _)| place).ok_or_else(|| anyhow!("the policy does not read {name}"))
+        };
         Ok(Self {
+            authorization: place(&policy.headers().request, "authorization")?,
+            content_type: place(&policy.headers().answer, "content-type")?,
             policy,
             plain: body(false),
             conversation: conversation(),
@@ -40,8 +49,8 @@ impl Component {
     }
 
     fn judged(&self, body: &[u8], content_type: &str, answer: Option<&[u8]>) -> Result<Vec<u8>> {
-        let headers = [wit::HeaderParam { name: "authorization", value: AUTHORIZATION }];
-        let head = wit::Head { request_id: REQUEST_ID, method: "POST", path: PATH, headers: &headers };
+        let headers = [wit::HeaderParam { name: self.authorization, value: AUTHORIZATION }];
+        let head = wit::Head { method: "POST", path: PATH, headers: &headers };
         let wit::Identity::Caller(caller) = self.policy.call(|policy| policy.identify(head))? else {
             bail!("not identified")
         };
@@ -50,7 +59,7 @@ impl Component {
         else {
             bail!("not admitted")
         };
-        let headers = [wit::HeaderParam { name: "content-type", value: content_type }];
+        let headers = [wit::HeaderParam { name: self.content_type, value: content_type }];
         let outcome = wit::Outcome::Answer(wit::Answer { status: 200, headers: &headers, body: answer });
         let attempt = wit::Attempt {
             target: 0,

@@ -6,7 +6,7 @@ use tollgate_policy::{
     Standing, Surroundings, Ticket, Verdict,
 };
 
-use super::{AUTHORIZATION, Calls, NOW, PATH, REQUEST_ID, body, conversation};
+use super::{AUTHORIZATION, Calls, NOW, PATH, body, conversation};
 
 const AROUND: Surroundings = Surroundings { now_ms: NOW, random: 0, latencies: Vec::new() };
 
@@ -47,7 +47,6 @@ impl Native {
         Ok(Self {
             gateway: loaded.gateway,
             head: Head {
-                request_id: REQUEST_ID.into(),
                 method: "POST".into(),
                 path: PATH.into(),
                 headers: vec![header("authorization", AUTHORIZATION)],
