@@ -142,7 +142,7 @@ impl Generation {
             forward_headers: names_of(&headers.forward)?,
             answer_headers: names_of(&headers.answer)?,
             relay_headers: names_of(&headers.relay)?,
-            own_headers: names_of(&headers.own)?.into_iter().map(lasting).collect(),
+            own_headers: names_of(&headers.own)?,
             policy,
         };
         Ok((generation, secrets))
@@ -179,19 +179,37 @@ fn unread(file: &Path, cause: &std::io::Error) -> Problem {
     Problem { at: "prices.file".into(), line: None, message }
 }
 
+/// More names than any policy needs, of headers of one kind.
+const MOST_NAMES: usize = 1_000;
+
 fn names_of(names: &[String]) -> Result<Vec<HeaderName>, NotLoaded> {
-    let read = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()));
+    if names.len() > MOST_NAMES {
+        return Err(NotLoaded::Policy(format!("it names more than {MOST_NAMES} headers of one kind")));
+    }
+    let read = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()).map(lasting));
     read.collect::<Result<_, _>>()
         .map_err(|_| NotLoaded::Policy("it names a header that cannot be one".into()))
 }
 
-/// The same name, as one that costs nothing to repeat: else all threads would count at one place how often it is used in
-/// answers. It is there as long as the process. Names are few, and a policy that is loaded again says the same.
+/// So many bytes of names are kept for ever.
+const MOST_KEPT: usize = 16 << 10;
+
+/// The same name, as one that costs nothing to repeat: else all threads would count at one place how often it is used. It
+/// is kept as long as the process; a policy that is loaded again mostly says the same. Where policies have said more names
+/// than there is room for, the next ones are counted.
 fn lasting(name: HeaderName) -> HeaderName {
-    static NAMES: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = names.get(name.as_str()).copied();
-    let text = known.unwrap_or_else(|| String::leak(name.as_str().to_owned()));
+    static KEPT: Mutex<(BTreeSet<&str>, usize)> = Mutex::new((BTreeSet::new(), 0));
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let (names, bytes) = &mut *kept;
+    if let Some(known) = names.get(name.as_str()) {
+        return HeaderName::from_static(known);
+    }
+    let longer = bytes.saturating_add(name.as_str().len());
+    if longer > MOST_KEPT {
+        return name;
+    }
+    *bytes = longer;
+    let text = String::leak(name.as_str().to_owned());
     names.insert(text);
     HeaderName::from_static(text)
 }

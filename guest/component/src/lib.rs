@@ -1,7 +1,7 @@
 //! The policy as a component: turns the interface's values into the crate's and back, and decides nothing.
 //!
-//! Strings and bodies are moved, never copied. A ticket that the policy did not make traps, as the interface says:
-//! so it does on a header whose name was not said, and never else.
+//! Values and bodies are moved, never copied. As the interface says, it traps on a ticket that the policy did not make and
+//! on a header whose name was not said; it never does otherwise.
 #![expect(unsafe_code, reason = "the exports that wit-bindgen writes read the canonical ABI's raw memory")]
 #![expect(missing_docs, reason = "the interface's file documents what wit-bindgen writes")]
 

@@ -57,7 +57,8 @@ pub(crate) fn pick(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 /// The most headers a policy may add to one answer.
 const MOST_HEADERS: usize = 64;
 
-/// Adds the policy's headers, of these names. Headers that HTTP cannot carry, or too many, are a policy that does not work.
+/// Adds the policy's headers, which have these names. Headers that HTTP cannot carry, too many, or one whose name was not
+/// said are a policy that does not work.
 pub(crate) fn add_headers(
     to: &mut HeaderMap,
     headers: Vec<wit::HeaderResult>,
@@ -178,6 +179,36 @@ mod tests {
 
     fn edit(start: u32, end: u32, bytes: &str) -> wit::Edit {
         wit::Edit { start, end, bytes: bytes.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn only_headers_that_http_can_carry_are_added() {
+        let names = ["x-one", "x-two"].map(HeaderName::from_static);
+        let added = |headers: &[(u32, &str)]| {
+            let header = |&(name, value): &(u32, &str)| wit::HeaderResult { name, value: value.into() };
+            let mut to = HeaderMap::new();
+            add_headers(&mut to, headers.iter().map(header).collect(), &names).map(|()| to)
+        };
+        let map = added(&[(1, "a"), (0, "b"), (1, "c")]).unwrap();
+        let text =
+            |name: &str| map.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!((text("x-one"), text("x-two")), (vec!["b"], vec!["a", "c"]));
+        for place in [2, u32::MAX] {
+            let unsaid = "the policy made a header whose name it had not said";
+            assert_eq!(added(&[(0, "a"), (place, "b")]), Err(unsaid), "{place}");
+        }
+        for value in ["a\r\nx-evil: b", "\0", "\u{7f}"] {
+            assert_eq!(
+                added(&[(0, value)]),
+                Err("the policy made a header that HTTP cannot carry"),
+                "{value:?}"
+            );
+        }
+        assert_eq!(added(&[(0, "a"); MOST_HEADERS]).unwrap().len(), MOST_HEADERS);
+        assert_eq!(
+            added(&[(0, "a"); MOST_HEADERS + 1]),
+            Err("the policy adds more headers than an answer can have")
+        );
     }
 
     #[test]

@@ -162,14 +162,20 @@ impl GuestGateway for Hostile {
         if settings.config.contains("# hang") {
             act("//loop/load", "load");
         }
-        let nameless = settings.config.contains("# nameless");
+        let mut own_headers = vec![CONTENT_TYPE.to_owned()];
+        if settings.config.contains("# nameless") {
+            own_headers.push("a name".into());
+        }
+        if settings.config.contains("# talkative") {
+            own_headers.extend((0..100_000).map(|n| format!("x-{n}")));
+        }
         Ok(Loaded {
             gateway: exports::tollgate::policy::policy::Gateway::new(Hostile { upstream }),
             request_headers: Vec::new(),
             forward_headers: Vec::new(),
             answer_headers: vec![CONTENT_TYPE.into()],
             relay_headers: vec![CONTENT_TYPE.into()],
-            own_headers: vec![if nameless { "a name" } else { CONTENT_TYPE }.into()],
+            own_headers,
             wants_latencies: false,
             notes: Vec::new(),
         })

@@ -225,11 +225,16 @@ fn a_policy_that_does_not_load_in_time_is_refused() {
 }
 
 #[test]
-fn a_policy_whose_headers_have_no_names_is_refused() {
-    let config = format!("# nameless\n{CONFIG}");
-    let built = Gateway::builder(config).policy(PolicySource::File(component())).build();
-    let Err(NotLoaded::Policy(reason)) = built else { panic!("it was accepted") };
-    assert_eq!(reason, "it names a header that cannot be one");
+fn a_policy_whose_headers_have_no_names_or_too_many_is_refused() {
+    for (act, expected) in [
+        ("nameless", "it names a header that cannot be one"),
+        ("talkative", "it names more than 1000 headers of one kind"),
+    ] {
+        let config = format!("# {act}\n{CONFIG}");
+        let built = Gateway::builder(config).policy(PolicySource::File(component())).build();
+        let Err(NotLoaded::Policy(reason)) = built else { panic!("{act}: it was accepted") };
+        assert_eq!(reason, expected, "{act}");
+    }
 }
 
 #[test]

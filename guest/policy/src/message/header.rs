@@ -84,8 +84,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_stands_at_its_place() {
-        let named = (0..).zip(Own::ALL).map(|(place, own)| (own.place() == place).then_some(own.as_str()));
-        assert!(named.eq(Own::NAMES.iter().copied().map(Some)));
+    fn each_name_is_said_once_in_lower_case_and_stands_at_its_place() {
+        for (place, (own, name)) in (0..).zip(Own::ALL.iter().zip(Own::NAMES)) {
+            assert_eq!((own.place(), own.as_str()), (place, *name));
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+            assert_eq!(Own::NAMES.iter().filter(|other| *other == name).count(), 1, "{name}");
+        }
     }
 }
