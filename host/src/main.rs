@@ -15,7 +15,7 @@ use crate::cli::ledger::Ledger;
 use crate::cli::prices::Prices;
 use crate::cli::serve::Serve;
 
-/// An exchange makes some hundred small allocations; the system's allocator takes twice as long for them.
+/// An exchange makes dozens of small allocations; the system's allocator takes twice as long for them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
