@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -16,9 +17,12 @@ use tollgate_tests::wire::{Message, Wire};
 const TOKEN: &str = "shells-secret-0123456789";
 const TABLES: &str = "[ledger_api]\nlisten = \"127.0.0.1:0\"\ntoken = { env = \"LEDGER_TOKEN\" }\n\
                       [admin]\nlisten = \"127.0.0.1:0\"\n";
-/// 2026-11-23T12:00:00Z, and the month around it.
-const NOW: u64 = 1_795_435_200_000;
-const MONTH: (u64, u64) = (1_793_491_200_000, 1_796_083_200_000);
+const DAY_MS: u64 = 86_400_000;
+
+/// A shell's clock. The server closes by its own what is past, so that the two agree as they do in use.
+fn now() -> u64 {
+    UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap()
+}
 
 fn serve(place: &std::path::Path, store: &str) -> Serving {
     let config = tollgate_tests::vector::Config::Shared("basic".into()).text();
@@ -48,17 +52,18 @@ fn ask<T: DeserializeOwned>(to: SocketAddr, call: &Call<T>) -> Result<T, Unavail
 fn entry(number: usize) -> Arc<Entry> {
     let request_id = format!("edge-{number}");
     let (key, model, currency) = ("alice".into(), "gpt-4o".into(), "JPY".into());
-    Arc::new(Entry { request_id, at_ms: NOW, key, model, currency, ..Entry::default() })
+    Arc::new(Entry { request_id, at_ms: now(), key, model, currency, ..Entry::default() })
 }
 
 fn budget(limit: u64, amount: u64) -> Claim {
-    let (start_ms, end_ms) = MONTH;
-    Claim { cell: "budget:alice:JPY:2026-11".into(), rule: Rule::Budget { limit, start_ms, end_ms }, amount }
+    let now = now();
+    let rule = Rule::Budget { limit, start_ms: now - DAY_MS, end_ms: now + DAY_MS };
+    Claim { cell: "budget:alice:JPY:today".into(), rule, amount }
 }
 
 fn reserve(to: SocketAddr, number: usize, claims: &[Claim]) -> Reservation {
     let hold = Hold { entry: &entry(number), claims, lease_ms: 600_000 };
-    ask(to, &Call::reserve(hold, NOW)).unwrap()
+    ask(to, &Call::reserve(hold, now())).unwrap()
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn of_many_shells_at_once_exactly_the_budget_is_admitted() {
     assert_eq!(granted.len(), ADMITTED);
     for number in &granted {
         let entry = Entry { outcome: Outcome::Completed, charge: 10, ..Entry::clone(&entry(*number)) };
-        let settle = Call::settle(&entry, Charge::Amounts(&[10]), NOW);
+        let settle = Call::settle(&entry, Charge::Amounts(&[10]), now());
         assert_eq!(ask(to, &settle), Ok(Settled::Done));
         assert_eq!(ask(to, &settle), Ok(Settled::Already), "settle once");
     }
