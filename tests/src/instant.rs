@@ -1,6 +1,7 @@
-//! Instants as vectors write them.
+//! Instants as vectors write them, and the present one.
 
 use std::fmt;
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
@@ -48,6 +49,11 @@ impl fmt::Display for Instant {
         write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         if ms > 0 { write!(out, ".{ms:03}Z") } else { out.write_str("Z") }
     }
+}
+
+/// The machine's clock, for what happens beside a program that reads it: milliseconds since the epoch.
+pub fn now_ms() -> u64 {
+    UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap()
 }
 
 /// The reverse of [`days_from_civil`].

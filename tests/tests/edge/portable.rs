@@ -4,11 +4,11 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
-use std::time::UNIX_EPOCH;
 
 use tokio::runtime::Runtime;
 use tollgate_tests::client;
 use tollgate_tests::crowd;
+use tollgate_tests::instant::now_ms;
 use tollgate_tests::programs::{Serving, folder, tollgate};
 use tollgate_tests::provider::Provider;
 use tollgate_tests::spin::platform::{Engine, World};
@@ -43,8 +43,7 @@ fn shell(runtime: &Runtime, config: &str, ledger: SocketAddr, instances: Instanc
         ("TOLLGATE_CONFIG".to_owned(), config.replace(TABLES, "") + &ledger),
         ("LEDGER_TOKEN".to_owned(), TOKEN.to_owned()),
     ];
-    let now_ms = UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
-    let world = Arc::new(World { environment, now_ms, is_awake: true, ..World::default() });
+    let world = Arc::new(World { environment, now_ms: now_ms(), is_awake: true, ..World::default() });
     (Server::start(runtime, &GATEWAY, instances, Arc::clone(&world)), world)
 }
 

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use tokio::runtime::Runtime;
 use tollgate_tests::client;
 use tollgate_tests::crowd;
+use tollgate_tests::instant::now_ms;
 use tollgate_tests::programs::{RedisServer, Serving, folder, tollgate};
 use tollgate_tests::spin::platform::World;
 use tollgate_tests::spin::server::{Instances, Server};
@@ -57,8 +57,7 @@ impl Site {
             ("config".to_owned(), self.config.clone()),
             ("redis_url".to_owned(), self.redis.url()),
         ]);
-        let now_ms = UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
-        let world = Arc::new(World { variables, now_ms, is_awake: true, ..World::default() });
+        let world = Arc::new(World { variables, now_ms: now_ms(), is_awake: true, ..World::default() });
         Server::start(&self.runtime, &GATEWAY, instances, world)
     }
 

@@ -13,6 +13,7 @@ use std::{io::Write as _, thread};
 use tokio::runtime::Runtime;
 use tollgate::{Gateway, NotLoaded, PolicySource};
 use tollgate_ledger::Memory;
+use tollgate_tests::instant::now_ms;
 use tollgate_tests::live::Running;
 use tollgate_tests::provider::Provider;
 use tollgate_tests::vector::Answer;
@@ -60,13 +61,9 @@ impl Stand {
     /// Stops the server, so that all is settled, and looks into the books.
     fn assert_all_settled(mut self) {
         self.running.take().unwrap().stop(&self.runtime);
-        let snapshot = self.ledger.snapshot(now());
+        let snapshot = self.ledger.snapshot(now_ms());
         assert!(snapshot.holds.is_empty(), "{:?}", snapshot.holds);
     }
-}
-
-fn now() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap()
 }
 
 /// The component as a file, where a server takes it from.

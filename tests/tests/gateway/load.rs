@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tollgate::Gateway;
 use tollgate_ledger::Memory;
+use tollgate_tests::instant::now_ms;
 use tollgate_tests::live::Running;
 use tollgate_tests::provider::Provider;
 use tollgate_tests::vector::{Answer, Config};
@@ -50,12 +51,12 @@ impl Live {
     }
 
     fn open_holds(&self) -> usize {
-        self.ledger.snapshot(now()).holds.len()
+        self.ledger.snapshot(now_ms()).holds.len()
     }
 
     fn used(&self, cell: &str) -> u64 {
         self.ledger
-            .snapshot(now())
+            .snapshot(now_ms())
             .cells
             .iter()
             .filter(|state| state.name == cell)
@@ -67,7 +68,7 @@ impl Live {
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !done(self) {
-            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", self.ledger.snapshot(now()));
+            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", self.ledger.snapshot(now_ms()));
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -76,10 +77,6 @@ impl Live {
         self.running.stop(&self.runtime);
         self.runtime.block_on(self.gateway.settled());
     }
-}
-
-fn now() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap()
 }
 
 fn basic() -> String {
@@ -180,7 +177,7 @@ fn a_lease_is_kept_while_the_upstream_is_silent() {
         Provider::start(&["main".to_owned()], &BTreeMap::from([("main".to_owned(), vec![answer])]));
     let live = Live::start(provider.place(&basic()) + "[ledger]\nstore = \"memory\"\nlease = \"1s\"\n");
     let mut wire = Live::send(live.running.address, CHAT);
-    let until_ms = |live: &Live| live.ledger.snapshot(now()).holds.first().map(|hold| hold.until_ms);
+    let until_ms = |live: &Live| live.ledger.snapshot(now_ms()).holds.first().map(|hold| hold.until_ms);
     live.until("the request is held", |live| until_ms(live).is_some());
     let first = until_ms(&live).unwrap();
     live.until("the lease moves on", |live| until_ms(live).is_some_and(|until| until > first + 2_000));

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use tollgate_ledger::Outcome;
 use tollgate_sqlite::Sqlite;
 use tollgate_tests::crowd::{COST, Got, Line, budget, config, provider, secret};
+use tollgate_tests::instant::now_ms;
 use tollgate_tests::programs::{RedisServer, Serving, allow_many_files, folder, tollgate, until};
 
 const STREAMS: usize = 500;
@@ -74,7 +75,7 @@ fn a_server_on_a_file_that_is_killed_has_one_row_for_each_of_500_streams() {
     let place = folder();
     every_stream_has_one_row_after_a_crash(place.path(), SQLITE, &[]).stop();
     // What the file says when nobody has it.
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap();
+    let now = now_ms();
     let books = Sqlite::open(place.path().join("tollgate.db"), now).unwrap().snapshot(now);
     assert!(books.holds.is_empty(), "{:?}", books.holds);
     let counted: u64 = books.cells.iter().map(|cell| cell.used).sum();

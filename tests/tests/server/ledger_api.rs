@@ -4,13 +4,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tollgate_ledger::{Charge, Claim, Entry, Hold, Outcome, Reservation, Rule, Settled, Unavailable};
 use tollgate_remote::Call;
+use tollgate_tests::instant::now_ms;
 use tollgate_tests::programs::{Serving, folder, tollgate, until};
 use tollgate_tests::wire::{Message, Wire};
 
@@ -19,10 +19,8 @@ const TABLES: &str = "[ledger_api]\nlisten = \"127.0.0.1:0\"\ntoken = { env = \"
                       [admin]\nlisten = \"127.0.0.1:0\"\n";
 const DAY_MS: u64 = 86_400_000;
 
-/// A shell's clock. The server closes by its own what is past, so that the two agree as they do in use.
-fn now() -> u64 {
-    UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap()
-}
+/// When all of this happens. The server closes by its own clock what is past, so it is the time of that clock.
+static NOW: LazyLock<u64> = LazyLock::new(now_ms);
 
 fn serve(place: &std::path::Path, store: &str) -> Serving {
     let config = tollgate_tests::vector::Config::Shared("basic".into()).text();
@@ -52,18 +50,17 @@ fn ask<T: DeserializeOwned>(to: SocketAddr, call: &Call<T>) -> Result<T, Unavail
 fn entry(number: usize) -> Arc<Entry> {
     let request_id = format!("edge-{number}");
     let (key, model, currency) = ("alice".into(), "gpt-4o".into(), "JPY".into());
-    Arc::new(Entry { request_id, at_ms: now(), key, model, currency, ..Entry::default() })
+    Arc::new(Entry { request_id, at_ms: *NOW, key, model, currency, ..Entry::default() })
 }
 
 fn budget(limit: u64, amount: u64) -> Claim {
-    let now = now();
-    let rule = Rule::Budget { limit, start_ms: now - DAY_MS, end_ms: now + DAY_MS };
+    let rule = Rule::Budget { limit, start_ms: *NOW - DAY_MS, end_ms: *NOW + DAY_MS };
     Claim { cell: "budget:alice:JPY:today".into(), rule, amount }
 }
 
 fn reserve(to: SocketAddr, number: usize, claims: &[Claim]) -> Reservation {
     let hold = Hold { entry: &entry(number), claims, lease_ms: 600_000 };
-    ask(to, &Call::reserve(hold, now())).unwrap()
+    ask(to, &Call::reserve(hold, *NOW)).unwrap()
 }
 
 #[test]
@@ -110,7 +107,7 @@ fn of_many_shells_at_once_exactly_the_budget_is_admitted() {
     assert_eq!(granted.len(), ADMITTED);
     for number in &granted {
         let entry = Entry { outcome: Outcome::Completed, charge: 10, ..Entry::clone(&entry(*number)) };
-        let settle = Call::settle(&entry, Charge::Amounts(&[10]), now());
+        let settle = Call::settle(&entry, Charge::Amounts(&[10]), *NOW);
         assert_eq!(ask(to, &settle), Ok(Settled::Done));
         assert_eq!(ask(to, &settle), Ok(Settled::Already), "settle once");
     }
