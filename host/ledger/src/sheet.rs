@@ -19,7 +19,7 @@ use crate::{
     Standing,
 };
 
-/// Room for the record of a hold, in bytes: more than most take.
+/// Room for a cell or for the record of a hold, in bytes: more than most take.
 const ROOM: usize = 512;
 
 /// What an operation came to.

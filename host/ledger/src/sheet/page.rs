@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{NotASheet, Wanted};
+use super::{NotASheet, ROOM, Wanted};
 use crate::budget::Budget;
 use crate::cell::Cell;
 use crate::slots::{Lease, Slots};
 use crate::window::{Mark, Window};
 use crate::{Entry, Part, Restored, Take};
-
-/// Room for a piece of a sheet, in bytes: more than most take. To let it grow is what would take the most time.
-const PIECE: usize = 256;
 
 /// What a sheet begins with. Behind it are the open holds, each as its id and an [`Open`], both behind their lengths (four
 /// bytes, little-endian): most of a sheet is these, and they pass through an operation unread and at once.
@@ -82,7 +79,7 @@ pub(super) fn read(sheet: &[u8]) -> Result<(Head<'_>, &[u8]), NotASheet> {
 }
 
 fn bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, NotASheet> {
-    postcard::to_extend(value, Vec::with_capacity(PIECE)).map_err(|_| NotASheet)
+    postcard::to_extend(value, Vec::with_capacity(ROOM)).map_err(|_| NotASheet)
 }
 
 /// The cell that was kept.
